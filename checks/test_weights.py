@@ -1,0 +1,218 @@
+"""The weights: every file there, whole, and the one the profile means."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import PurePosixPath
+
+import pytest
+
+from modelmedic.context import Context, ExpectedFile
+from modelmedic.errors import CannotTell, Unhealthy
+from modelmedic.facts import file_hashes, install_scan, weight_index, weights, weights_words
+from modelmedic.facts.book import FactBook
+from modelmedic.facts.safe_open import State
+from modelmedic.profile.model import ModelRepo
+from modelmedic.text import counted, printable
+
+Degraded = Callable[..., None]
+
+
+def warm(facts: FactBook) -> None:
+    """Look at every model file at once: on a network share the waits overlap."""
+    if facts.context.is_installed:
+        for expected in facts.context.expected_files():
+            facts.start(weights.read_file_state, expected.subject)
+
+
+@pytest.mark.check("weights.listed", area="weights", severity="major", stage="installed")
+@pytest.mark.guidance("docs/checks.md#weights-listed")
+def test_profile_lists_the_files(model: ModelRepo) -> None:
+    """The profile lists the files that the model needs."""
+    if not model.files:
+        raise CannotTell(
+            f"The profile has no file list for {printable(model.name)}.",
+            "So nothing can be said about its weights.",
+            "Add its files with sizes and hashes to the profile.",
+        )
+
+
+@pytest.mark.check(
+    "weights.present", area="weights", needs=["install.folder"], severity="blocker",
+    stage="installed",
+)  # fmt: skip
+@pytest.mark.recover("model_validation", using=["move_misplaced_model_file", "refetch_model_file"])
+def test_model_file_is_present(facts: FactBook, context: Context, model_file: ExpectedFile) -> None:
+    """The model file is there, is a file, and lies inside the install."""
+    state = facts.get(weights.read_file_state, model_file.subject)
+    if state.is_present:
+        return
+    if state.state is State.MISSING and model_file.file.is_optional:
+        pytest.skip("This file is optional and not there.")
+    if state.state in {State.OUTSIDE, State.DENIED}:
+        raise CannotTell(state.sentence(), "", weights_words.make_readable(state))
+    raise weights_words.absent(context, model_file, state, _elsewhere(facts, model_file))
+
+
+@pytest.mark.check(
+    "weights.intact", area="weights", needs=["weights.present"], severity="blocker",
+    stage="installed",
+)  # fmt: skip
+@pytest.mark.recover("model_validation", using=["refetch_model_file"])
+def test_model_file_is_intact(
+    facts: FactBook, context: Context, model_file: ExpectedFile, degraded: Degraded
+) -> None:
+    """The model file has its exact size, and its header or directory agrees with it."""
+    _skip_absent_option(facts, model_file)
+    content = facts.get(weights.read_content, model_file.subject)
+    verdict = weights_words.foreign(context, model_file, content)
+    if verdict is not None:
+        raise verdict
+    expected_bytes = model_file.file.size_bytes
+    if expected_bytes not in {None, content.size_bytes}:
+        if model_file.file.is_certain:
+            raise weights_words.damaged(context, model_file, content)
+        if content.flaw is None:
+            degraded(
+                f"{printable(model_file.subject)} has {content.size_bytes:,} bytes; the profile "
+                f"expects {expected_bytes:,}, a size that was computed, not listed.",
+                "It may be another build of the file; its own structure has no flaw.",
+            )
+    if content.flaw is not None:
+        raise weights_words.damaged(context, model_file, content)
+    if expected_bytes is None and content.header is None and content.archive is None:
+        raise CannotTell(
+            f"{printable(model_file.subject)} cannot be judged: the profile states no size, and "
+            f"its content ({content.kind.value}) has no structure to check.",
+        )
+
+
+@pytest.mark.check(
+    "weights.index", area="weights", needs=["weights.listed", "weights.intact"], severity="major",
+    stage="installed",
+)  # fmt: skip
+@pytest.mark.recover("model_validation", using=["refetch_model_file"])
+def test_index_agrees_with_the_shards(
+    facts: FactBook, context: Context, model: ModelRepo, degraded: Degraded
+) -> None:
+    """Each index names exactly the tensors that its shards hold."""
+    subjects = [
+        expected.subject
+        for expected in context.expected_files()
+        if expected.model.name == model.name
+        and expected.subject.endswith(weight_index.INDEX_SUFFIX)
+        and facts.get(weights.read_file_state, expected.subject).state is not State.MISSING
+    ]
+    if not subjects:
+        pytest.skip("This model has no index of shards.")
+    for subject in subjects:
+        index = facts.get(weight_index.read_index, subject)
+        if index.flaw:
+            raise weights_words.wrong_index(context, subject, index.flaw)
+        data_bytes = sum(_shard_bytes(facts, context, subject, *each) for each in index.tensors)
+        if index.total_size_bytes not in {None, data_bytes}:
+            degraded(
+                f"{printable(subject)} says its shards hold {index.total_size_bytes:,} bytes; "
+                f"they hold {data_bytes:,}.",
+                "Every tensor is where the index says; loaders do not read this number.",
+            )
+
+
+@pytest.mark.check(
+    "weights.sha256", area="weights", needs=["weights.intact"], severity="blocker",
+    stage="installed",
+)  # fmt: skip
+@pytest.mark.recover("model_validation", using=["refetch_model_file"])
+def test_model_file_has_its_hash(
+    facts: FactBook, context: Context, model_file: ExpectedFile
+) -> None:
+    """Every byte of the model file is as published: its hash agrees."""
+    if not context.deep:
+        pytest.skip("Reading every byte takes minutes: needs --deep.")
+    _skip_absent_option(facts, model_file)
+    wanted = _wanted_hash(facts, context, model_file)
+    read = file_hashes.read_sha256 if wanted.algorithm == "sha256" else file_hashes.read_git_blob
+    found = facts.get(read, model_file.subject)
+    if found.hexdigest != wanted.hexdigest:
+        name = {"sha256": "sha256", "git_blob": "Git blob hash"}[wanted.algorithm]
+        raise Unhealthy(
+            f"{printable(model_file.subject)} is not the published file: its {name} is "
+            f"{found.hexdigest}; {wanted.source} says {wanted.hexdigest}.",
+            f"Its {found.size_bytes:,} bytes are the right number, so most often bytes were "
+            "damaged on the way or on the disk, or it is another version; downloading it again "
+            "by the usual tools would keep it.",
+            weights_words.refetch(context, found.size_bytes),
+            subject=model_file.subject,
+            evidence={
+                "algorithm": wanted.algorithm,
+                "found": found.hexdigest,
+                "expected": wanted.hexdigest,
+                "size_bytes": found.size_bytes,
+            },
+        )
+
+
+def _skip_absent_option(facts: FactBook, model_file: ExpectedFile) -> None:
+    if model_file.file.is_optional:
+        state = facts.get(weights.read_file_state, model_file.subject)
+        if state.state is State.MISSING:
+            pytest.skip("This file is optional and not there.")
+
+
+def _elsewhere(facts: FactBook, model_file: ExpectedFile) -> str:
+    """Say where else in the install a file of that name and size lies; "" if nowhere."""
+    try:
+        strays = facts.get(install_scan.read_scan).strays
+    except CannotTell:
+        return ""  # only a hint; the verdict stands without it
+    name = PurePosixPath(model_file.subject).name
+    for stray in strays:
+        is_namesake = PurePosixPath(stray.subject).name == name
+        if is_namesake and model_file.file.size_bytes in {None, stray.size_bytes}:
+            place = printable(stray.subject)
+            return f"A file of that name with {stray.size_bytes:,} bytes lies at {place}."
+    return ""
+
+
+def _shard_bytes(
+    facts: FactBook, context: Context, index: str, shard: str, names: frozenset[str]
+) -> int:
+    """Return the data bytes of a shard that holds exactly ``names``; raise what is wrong."""
+    subject = (PurePosixPath(index).parent / shard).as_posix()
+    state = facts.get(weights.read_file_state, subject)
+    if not state.is_present:
+        puts = f"It puts {counted(len(names), 'tensor')} there: {state.sentence()}"
+        raise weights_words.wrong_index(context, index, puts)
+    header = facts.get(weights.read_content, subject).header
+    if header is None or not header.tensors:
+        raise weights_words.wrong_index(
+            context, index, f"{printable(subject)} has no readable header."
+        )
+    for different, text in (
+        (names - header.names, "that it does not hold"),
+        (header.names - names, "that the index does not put there"),
+    ):
+        if different:
+            count, first = counted(len(different), "tensor"), printable(min(different))
+            raise weights_words.wrong_index(
+                context, index, f"{printable(subject)}: {count} {text}, {first} among them."
+            )
+    return header.data_bytes
+
+
+def _wanted_hash(
+    facts: FactBook, context: Context, model_file: ExpectedFile
+) -> file_hashes.Reference:
+    file = model_file.file
+    if file.sha256:
+        return file_hashes.Reference("sha256", file.sha256.lower(), "the profile")
+    if file.git_blob:
+        return file_hashes.Reference("git_blob", file.git_blob.lower(), "the profile")
+    folder = context.model_folders[context.profile.models.index(model_file.model)]
+    found = facts.get(file_hashes.read_reference, model_file.subject, folder)
+    if found is None:
+        raise CannotTell(
+            f"No hash of {printable(model_file.subject)} is known.",
+            "The profile states none, and no download left one beside the file.",
+        )
+    return found

@@ -1,0 +1,300 @@
+"""Options of a run, from command line, environment and ini file; what they choose to examine."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import secrets
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from modelmedic import discovery, examination, rooms
+from modelmedic.context import Context
+from modelmedic.errors import CannotTell, ModelmedicError
+from modelmedic.examination import Examination
+from modelmedic.facts.book import FactBook
+from modelmedic.healing.engine import Budget, Engine
+from modelmedic.healing.registry import Registry
+from modelmedic.profile.loader import load_profile
+
+DEFAULT_PROFILE = "wan2.2-ti2v-5b"
+RISKS = ("costly", "destructive")
+EMBEDDED_DEMO = "embedded:demo"
+
+# Option, ini type, default, help. Ini names are modelmedic_<name>, variables MODELMEDIC_<NAME>.
+_SETTINGS: tuple[tuple[str, str, str], ...] = (
+    ("profile", "NAME|PATH", f"what a healthy install is (default {DEFAULT_PROFILE})"),
+    (
+        "install_dir",
+        "DIR",
+        "the folder under test (default: the current one if a model lies there)",
+    ),
+    ("target_python", "PATH", "the Python the app runs in (default: the install's environment)"),
+    ("stage", "auto|preflight|installed", "judge the machine only, or the finished install too"),
+    ("allow", "costly,destructive", "risk classes --heal may use besides safe"),
+    ("heal_budget_bytes", "N", "fetch at most N bytes in this run"),
+    ("heal_budget_seconds", "N", "begin no repair after N seconds"),
+    ("plan_file", "F", "where --heal=plan writes its plan (default: plan.json in --report-dir)"),
+    ("report_dir", "DIR", "where report.json, report.html and junit.xml go"),
+)
+_FLAGS: tuple[tuple[str, str], ...] = (
+    ("deep", "read every byte of the weights and compare hashes"),
+    ("offline", "skip every check that needs a network"),
+    ("strict_degraded", "exit 1 when something is only degraded"),
+)
+
+
+def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
+    """Add modelmedic's options; the same names work in the ini file and the environment."""
+    group = parser.getgroup("modelmedic", "modelmedic: check and heal an AI model's install")
+    for name, metavar, text in _SETTINGS:
+        group.addoption(_option(name), dest=_dest(name), metavar=metavar, default=None, help=text)
+        parser.addini(_dest(name), text, default="")
+    for name, text in _FLAGS:
+        group.addoption(
+            _option(name), dest=_dest(name), action="store_true", default=None, help=text
+        )
+        parser.addini(_dest(name), text, type="bool", default=False)
+    # Literal option strings: with nargs="?" argparse would take a path after --heal for its value.
+    for mode, text in (
+        ("apply", "repair what fails, then check it again"),
+        ("plan", "say what --heal would do; change nothing"),
+        ("ask", "like --heal, but ask before each repair"),
+    ):
+        names = ["--heal", "--heal=apply"] if mode == "apply" else [f"--heal={mode}"]
+        group.addoption(
+            *names,
+            dest="modelmedic_heal",
+            action="append_const",
+            const=mode,
+            default=None,
+            help=text,
+        )
+    parser.addini("modelmedic_heal", "plan, ask or apply", default="")
+    if not pluginmanager.hasplugin("cacheprovider"):  # -p no:cacheprovider; our ini file names it
+        parser.addini("cache_dir", "unused", default="")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Describe our markers; if the checks are run, decide what is examined."""
+    for line in (
+        "check(id, area, needs=[], severity='blocker', stage=None): what a check is",
+        "recover(family, using=[]): which recoveries may repair what this check finds",
+        "guidance(page): what a person can do about it, where nothing may be repaired",
+    ):
+        config.addinivalue_line("markers", line)
+    if config.option.help or not _runs_checks(config):
+        return
+    # The ini file makes warnings errors for our tests; a person's check must not fail by one.
+    config.addinivalue_line("filterwarnings", "ignore")
+    try:
+        examination.attach(config, _examination(config))
+    except ModelmedicError as error:
+        raise pytest.UsageError(str(error)) from error
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Stop the embedded Hub if this run started it."""
+    found = examination.of(config)
+    if found is not None and found.hub is not None:
+        found.hub.stop()
+
+
+def _runs_checks(config: pytest.Config) -> bool:
+    """Return whether the arguments of this run name the check room (or a part of it)."""
+    room = rooms.room("checks")
+    for arg in config.args:
+        path = Path(config.invocation_params.dir, str(arg).partition("::")[0]).resolve()
+        if path == room or room in path.parents or path in room.parents:
+            return True
+    return bool(_mode(config) != "check" or _setting(config, "profile"))
+
+
+def _examination(config: pytest.Config) -> Examination:
+    # Workers of xdist are told what the controller chose, so that all speak of one run.
+    told: dict[str, Any] = getattr(config, "workerinput", {}).get("modelmedic", {})
+    cwd = config.invocation_params.dir
+    stage = _setting(config, "stage") or "auto"
+    if stage not in {"auto", "preflight", "installed"}:
+        raise pytest.UsageError(f"--stage={stage}: it is auto, preflight or installed.")
+    profile = load_profile(_setting(config, "profile") or DEFAULT_PROFILE, cwd=cwd)
+    context = discovery.discover(
+        profile=profile,
+        install_dir=_setting(config, "install_dir") or None,
+        target_python=_setting(config, "target_python") or None,
+        stage=stage,
+        deep=bool(_setting(config, "deep")),
+        offline=bool(_setting(config, "offline")),
+        run_id=told.get("run_id") or _new_run_id(),
+        command=_command(config),
+        cwd=cwd,
+        environ=os.environ,
+    )
+    context, hub = _with_embedded_hub(config, context, told)
+    mode = _mode(config)
+    engine = Engine(context, budget=_budget(config), extras={"tokens": _tokens(mode)})
+    return Examination(
+        context=context,
+        facts=FactBook(context, engine.generation),
+        engine=engine,
+        registry=Registry(),
+        mode=mode,
+        allowed=_allowed(config),
+        rootdir=config.rootpath,
+        plan_file=_plan_file(config),
+        report_dir=Path(told.get("report_dir") or _report_dir(config, context)),
+        is_worker=hasattr(config, "workerinput"),
+        is_closing=os.environ.get("MODELMEDIC_CLOSING_PASS") == "1",
+        hub=hub,
+        is_verbose=config.option.verbose > 0,
+        strict_degraded=bool(_setting(config, "strict_degraded")),
+    )
+
+
+def _mode(config: pytest.Config) -> str:
+    """Return "check", "plan", "ask" or "apply".
+
+    Two different ones are refused: `modelmedic plan --heal` must not repair because of the order.
+    """
+    given = _setting(config, "heal") or "check"
+    modes = {given} if isinstance(given, str) else set(given)
+    if len(modes) > 1:
+        named = " and ".join(f"--heal={mode}" for mode in sorted(modes))
+        raise pytest.UsageError(f"{named} were given; choose one of them.")
+    mode: str = modes.pop()
+    if mode not in {"check", "plan", "ask", "apply"}:
+        raise pytest.UsageError(f"modelmedic_heal={mode}: it is plan, ask or apply.")
+    return mode
+
+
+def _tokens(mode: str) -> dict[str, str]:
+    """Return the Hub's token by its origin, where a repair may need it."""
+    if mode not in {"apply", "ask"}:
+        return {}
+    from modelmedic.facts import hub_access
+
+    try:
+        return hub_access.bearer_tokens()
+    except CannotTell:
+        return {}  # network.hub-token says what is wrong with it
+
+
+def _new_run_id() -> str:
+    return f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
+
+
+def _with_embedded_hub(
+    config: pytest.Config, context: Context, told: dict[str, Any]
+) -> tuple[Context, Any]:
+    """Return the context with the real address of the Hub that we serve ourselves, and it."""
+    hub = None
+    if not any(endpoint.url == EMBEDDED_DEMO for endpoint in context.profile.endpoints):
+        return context, hub
+    url = told.get("hub") or os.environ.get("MODELMEDIC_DEMO_HUB")
+    if not url and not config.option.collectonly:
+        from modelmedic.testing.hub import demo_hub
+
+        hub = demo_hub()
+        hub.start()
+        url = hub.endpoint
+    endpoints = tuple(
+        dataclasses.replace(endpoint, url=url)
+        if endpoint.url == EMBEDDED_DEMO and url
+        else endpoint
+        for endpoint in context.profile.endpoints
+    )
+    profile = dataclasses.replace(context.profile, endpoints=endpoints)
+    return dataclasses.replace(context, profile=profile), hub
+
+
+# -- settings --------------------------------------------------------------------------------------
+
+
+def _option(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def _dest(name: str) -> str:
+    return f"modelmedic_{name}"
+
+
+def _setting(config: pytest.Config, name: str) -> Any:
+    """Return option, else environment, else ini file; None or "" when none says anything."""
+    given = getattr(config.option, _dest(name), None)
+    if given is not None:
+        return given
+    named = os.environ.get(f"MODELMEDIC_{name.upper()}")
+    if named:
+        return _flag(name, named) if any(name == flag for flag, _text in _FLAGS) else named
+    return config.getini(_dest(name))
+
+
+def _flag(name: str, text: str) -> bool:
+    for value, words in ((True, {"1", "yes", "true", "on"}), (False, {"0", "no", "false", "off"})):
+        if text.lower() in words:
+            return value
+    raise pytest.UsageError(f"MODELMEDIC_{name.upper()}={text}: it is 1 or 0.")
+
+
+def _allowed(config: pytest.Config) -> frozenset[str]:
+    given = [part for part in (_setting(config, "allow") or "").split(",") if part.strip()]
+    allowed = frozenset(part.strip() for part in given)
+    if unknown := allowed - set(RISKS):
+        raise pytest.UsageError(
+            f"--allow={','.join(sorted(unknown))}: the risk classes are {' and '.join(RISKS)}."
+        )
+    return allowed
+
+
+def _budget(config: pytest.Config) -> Budget:
+    values: dict[str, int | None] = {}
+    for name in ("heal_budget_bytes", "heal_budget_seconds"):
+        given = _setting(config, name)
+        if given and not str(given).isdecimal():
+            raise pytest.UsageError(f"{_option(name)}={given}: it is a whole number.")
+        values[name] = int(given) if given else None
+    return Budget(seconds=values["heal_budget_seconds"], fetch_bytes=values["heal_budget_bytes"])
+
+
+def _report_dir(config: pytest.Config, context: Context) -> Path:
+    given = _setting(config, "report_dir")
+    if given:
+        return Path(config.invocation_params.dir, given).absolute()
+    base = rooms.room("reports") if rooms.is_checkout() else context.state_dir
+    return base / "runs" / context.run_id
+
+
+def _plan_file(config: pytest.Config) -> Path | None:
+    given = _setting(config, "plan_file")
+    return Path(config.invocation_params.dir, given).absolute() if given else None
+
+
+def _command(config: pytest.Config) -> str:
+    """Return the command that repeats this run, without what only steers one run."""
+    form = os.environ.get("MODELMEDIC_INVOKED_AS")
+    parts = [form] if form else ["pytest", *_paths(config)]
+    for name in ("profile", "install_dir", "target_python", "stage"):
+        value = _setting(config, name)
+        if value:
+            parts.append(f"{_option(name)}={_quoted(str(value))}")
+    return " ".join(parts)
+
+
+def _paths(config: pytest.Config) -> list[str]:
+    """Return the ini file and the paths of the command line, as the person gave them."""
+    given = [str(arg) for arg in config.invocation_params.args]
+    ini = ["-c", _quoted(str(config.inipath))] if "-c" in given and config.inipath else []
+    paths = [_quoted(arg) for arg in given if arg in config.args]
+    return [*ini, *paths]
+
+
+def _quoted(value: str) -> str:
+    import shlex
+    import subprocess
+
+    return subprocess.list2cmdline([value]) if sys.platform == "win32" else shlex.quote(value)

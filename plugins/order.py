@@ -1,0 +1,50 @@
+"""Causes before what depends on them; workers write down which checks belong together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pytest
+
+from modelmedic import examination
+from modelmedic.needs import GROUPS_NAME, Need, Needs
+from modelmedic.records import write_json
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Sort the checks that are still selected by their needs."""
+    found = examination.of(config)
+    if found is None:
+        return
+    wanted = [(item, _need(item)) for item in items]
+    found.needs = Needs(need for _item, need in wanted if need is not None)
+    rank = {nodeid: place for place, nodeid in enumerate(found.needs.order())}
+    last = len(rank)
+    wanted.sort(key=lambda entry: rank[entry[1].nodeid] if entry[1] else last)
+    items[:] = [item for item, _need_of_it in wanted]
+    if found.is_worker:
+        found.report_dir.mkdir(parents=True, exist_ok=True)
+        groups = {item.nodeid: found.needs.component(item.nodeid) for item in items
+                  if item.nodeid in rank}  # fmt: skip
+        write_json(found.report_dir / GROUPS_NAME, groups)
+
+
+def _need(item: pytest.Item) -> Need | None:
+    marker = item.get_closest_marker("check")
+    if marker is None:
+        return None
+    check_id = marker.args[0] if marker.args else marker.kwargs.get("id")
+    if not isinstance(check_id, str):
+        raise pytest.UsageError(f"{item.nodeid}: the check marker needs an id.")
+    return Need(item.nodeid, check_id, _parameter(item), tuple(_texts(marker)))
+
+
+def _texts(marker: pytest.Mark) -> Iterable[str]:
+    needs = marker.kwargs.get("needs", ())
+    return (needs,) if isinstance(needs, str) else needs
+
+
+def _parameter(item: pytest.Item) -> str | None:
+    callspec = getattr(item, "callspec", None)
+    return callspec.id if callspec is not None else None

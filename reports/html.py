@@ -1,0 +1,208 @@
+"""Renders a run record as HTML: verdict, causes, what to do, healing, findings, environment."""
+
+from __future__ import annotations
+
+import base64
+import functools
+import hashlib
+import html
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from modelmedic.findings import Outcome
+from modelmedic.summary import record_verdict
+from modelmedic.text import counted, duration, size, visible
+
+_TEMPLATES = Path(__file__).parent / "templates"
+
+# The order people read in: what is wrong first, what is fine last.
+_ORDER = (
+    Outcome.FAILED,
+    Outcome.UNKNOWN,
+    Outcome.BLOCKED,
+    Outcome.DEGRADED,
+    Outcome.HEALED,
+    Outcome.PASSED,
+    Outcome.SKIPPED,
+)
+_MEANING = {
+    "failed": "does not hold",
+    "unknown": "could not look",
+    "blocked": "not judged, waits on a cause",
+    "degraded": "usable with a stated loss",
+    "healed": "failed, was repaired, holds now",
+    "passed": "holds",
+    "skipped": "does not apply here",
+}
+_MODES = {
+    "check": "looked only, changed nothing",
+    "plan": "said what it would repair, changed nothing",
+    "ask": "repaired what was agreed to",
+    "apply": "repaired what fails",
+}
+_EXITS = {
+    0: "nothing is wrong",
+    1: "something does not hold, or could not be looked at",
+    2: "interrupted",
+    3: "a fault of modelmedic itself",
+    4: "wrong use",
+    5: "nothing was checked",
+}
+
+_PLAIN = {None: "none", True: "yes", False: "no"}
+
+# What goes round pytest-html's part; `str.format` is enough for it.
+_HEAD = """\
+<meta http-equiv="Content-Security-Policy" content="{}">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+"""
+_BEFORE = """
+<details class="mm-raw">
+<summary>Raw test table, as pytest-html made it ({}; can be sorted and filtered)</summary>
+<noscript><p>This table needs scripts. Everything in it also stands above.</p></noscript>
+<div class="mm-scroll">
+"""
+_AFTER = """
+</div>
+</details>
+"""
+_SCRIPT = re.compile(r"<script>(.*?)</script>", re.DOTALL)
+
+
+def render(record: Mapping[str, Any]) -> str:
+    """Return a whole HTML page for one run record; it has no script at all."""
+    return _encodable(
+        _template("page.html.j2").render(block=block(record), record=record, policy=_policy(()))
+    )
+
+
+def on_top_of(below: str, record: Mapping[str, Any]) -> str:
+    """Return pytest-html's page with our block on top and its own part folded below.
+
+    A content policy is added that lets run only the scripts the page already has and lets nothing
+    be fetched: even if a name from outside were not escaped somewhere, it could do nothing.
+    """
+    head, opening, body = _split(below)
+    scripts = [match.group(1) for match in _SCRIPT.finditer(body)]
+    raw, footer, end = body.rpartition("<footer>")
+    if not footer:  # a later pytest-html: it goes below, unfolded
+        raw, end = "", body
+    policy = _HEAD.format(html.escape(_policy(scripts)))
+    return _encodable(
+        "".join(
+            (
+                head.replace("</head>", f"{policy}</head>", 1),
+                opening,
+                block(record),
+                _BEFORE.format(counted(len(record["findings"]), "check")),
+                raw,
+                _AFTER,
+                footer,
+                end,
+            )
+        )
+    )
+
+
+def block(record: Mapping[str, Any]) -> str:
+    """Return the block alone: a style element and one section, every value escaped."""
+    findings = [{**finding, "anchor": f"mm-{n}"} for n, finding in enumerate(record["findings"], 1)]
+    groups = {outcome.value: [] for outcome in _ORDER}  # type: dict[str, list[dict[str, Any]]]
+    waiting: dict[str, list[dict[str, Any]]] = {}
+    for finding in findings:
+        groups[finding["outcome"]].append(finding)
+        if finding["blocked_by"]:
+            waiting.setdefault(finding["blocked_by"], []).append(finding)
+    causes = groups["failed"] + groups["unknown"]
+    causes.sort(key=lambda finding: -len(waiting.get(finding["check"], ())))
+    verdict, tone = _verdict(record)
+    rendered: str = _template("block.html.j2").render(
+        record=record,
+        verdict=verdict,
+        tone=tone,
+        groups=groups,
+        causes=causes,
+        waiting=waiting,
+        repaired=_with_attempts(findings, planned=False),
+        planned=_with_attempts(findings, planned=True),
+        meaning=_MEANING,
+        modes=_MODES,
+        exits=_EXITS,
+        size=size,
+        duration=duration,
+        counted=counted,
+    )
+    return rendered
+
+
+def _verdict(record: Mapping[str, Any]) -> tuple[str, str]:
+    """Return the sentence of the whole run and its tone: "good", "bad" or "none"."""
+    if record["exit_code"] is not None:
+        return record_verdict(record)
+    counts = record["counts"]
+    bad = counts["failed"] + counts["unknown"]
+    judged = f"{counted(sum(counts.values()), 'check')} had ended, {bad} of them not well"
+    return f"This run has not ended, or was killed: {judged}.", "bad" if bad else "none"
+
+
+def _with_attempts(findings: list[dict[str, Any]], *, planned: bool) -> list[dict[str, Any]]:
+    """Return the findings that have planned (or else tried) attempts, with only those."""
+    chosen = []
+    for finding in findings:
+        attempts = [a for a in finding["attempts"] if (a["verdict"] == "planned") is planned]
+        if attempts:
+            chosen.append({**finding, "attempts": attempts})
+    return chosen
+
+
+def _split(page: str) -> tuple[str, str, str]:
+    """Return what comes before the body, its opening tag, and the rest."""
+    match = re.search(r"<body[^>]*>", page)
+    if match is None:
+        return "", "", page
+    return page[: match.start()], match.group(0), page[match.end() :]
+
+
+def _policy(scripts: list[str] | tuple[()]) -> str:
+    """Return a content security policy: inline styles, these scripts, no network."""
+    hashes = [
+        base64.b64encode(hashlib.sha256(text.encode("utf-8", "backslashreplace")).digest())
+        for text in scripts
+    ]
+    allowed = " ".join(f"'sha256-{digest.decode()}'" for digest in hashes) or "'none'"
+    return f"default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src {allowed}"
+
+
+def _encodable(page: str) -> str:
+    return page.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _shown(value: Any) -> Any:
+    """Return a value for the page; what cannot be seen in text is shown as its escape."""
+    if type(value) is str:  # markup is a subclass, and ours
+        return visible(value)
+    return _PLAIN.get(value, value) if value is None or type(value) is bool else value
+
+
+def _moment(value: str) -> str:
+    """Return an ISO time as people read it, with its zone said."""
+    return value.replace("T", " ").replace("Z", " UTC")
+
+
+@functools.cache
+def _template(name: str) -> Any:
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        finalize=_shown,
+        optimized=False,  # it is rendered once; folding constants costs more than it saves
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["moment"] = _moment
+    return environment.get_template(name)

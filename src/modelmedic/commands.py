@@ -1,0 +1,145 @@
+"""Run a program with a deadline that holds: its whole process group ends with it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from modelmedic.errors import CannotTell
+
+MAX_OUTPUT_BYTES = 4 << 20  # a program that prints more is not answering our question
+# A program in a loop would fill the disk with what it prints before its deadline ends it.
+_MAX_PRINTED_BYTES = 64 << 20
+_POLL_SECONDS = 0.05
+_GRACE_SECONDS = 2.0  # a process in uninterruptible sleep survives SIGKILL: do not wait for it
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """What a finished program left behind."""
+
+    argv: tuple[str, ...]
+    returncode: int
+    stdout: str
+    stderr: str
+    seconds: float
+
+
+def run(
+    argv: Sequence[str | os.PathLike[str]],
+    *,
+    deadline_seconds: float,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    stdin: str = "",
+) -> Completed:
+    """Run ``argv`` without a shell and return what it printed, whatever its exit code.
+
+    Output goes to unnamed temporary files, so a grandchild that keeps a pipe open cannot hold us
+    and a chatty program cannot fill our memory; only the first ``MAX_OUTPUT_BYTES`` are kept.
+
+    Args:
+        argv: Program and arguments.
+        deadline_seconds: After this the process group is killed.
+        env: The whole environment; None passes ours on.
+        cwd: Working folder; None means the temporary folder, so that nothing in the caller's
+            current folder is picked up by the child.
+        stdin: Text given to the program.
+
+    Raises:
+        CannotTell: The program does not exist, may not be run, did not end in time, or printed
+            without end.
+    """
+    args = tuple(os.fspath(part) for part in argv)
+    started = time.monotonic()
+    with (
+        tempfile.TemporaryFile() as out,
+        tempfile.TemporaryFile() as err,
+        tempfile.TemporaryFile() as given,
+    ):
+        given.write(stdin.encode())
+        given.seek(0)
+        process = _start(args, stdin=given, stdout=out, stderr=err, env=env, cwd=cwd)
+        try:
+            returncode = _wait(process, args[0], deadline_seconds, (out, err))
+        except subprocess.TimeoutExpired as error:
+            raise CannotTell(
+                f"{args[0]} did not answer within {deadline_seconds:g} s and was stopped.",
+                "A program that hangs: most often a wedged driver, a dead network drive or a "
+                "virus scanner.",
+            ) from error
+        finally:
+            _end(process)
+        return Completed(args, returncode, _read(out), _read(err), time.monotonic() - started)
+
+
+def _start(
+    args: tuple[str, ...],
+    *,
+    stdin: IO[bytes],
+    stdout: IO[bytes],
+    stderr: IO[bytes],
+    env: Mapping[str, str] | None,
+    cwd: Path | None,
+) -> subprocess.Popen[bytes]:
+    group: dict[str, Any] = (
+        {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}  # type: ignore[attr-defined,unused-ignore]
+        if sys.platform == "win32"
+        else {"start_new_session": True}
+    )
+    environment = None if env is None else dict(env)
+    where = cwd or tempfile.gettempdir()
+    try:
+        return subprocess.Popen(
+            args, stdin=stdin, stdout=stdout, stderr=stderr, env=environment, cwd=where, **group
+        )
+    except OSError as error:
+        raise CannotTell(f"{args[0]} could not be started: {error.strerror or error}.") from error
+
+
+def _wait(
+    process: subprocess.Popen[bytes],
+    name: str,
+    deadline_seconds: float,
+    printed: tuple[IO[bytes], ...],
+) -> int:
+    ends_at = time.monotonic() + deadline_seconds
+    while True:
+        left_seconds = ends_at - time.monotonic()
+        try:
+            return process.wait(timeout=max(0.0, min(_POLL_SECONDS, left_seconds)))
+        except subprocess.TimeoutExpired:
+            if left_seconds <= _POLL_SECONDS:
+                raise
+        if any(os.fstat(stream.fileno()).st_size > _MAX_PRINTED_BYTES for stream in printed):
+            raise CannotTell(
+                f"{name} printed more than {_MAX_PRINTED_BYTES >> 20} MiB and was stopped.",
+                "A program that answers our question prints far less.",
+            )
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Kill what is left of the group; it is ours, we started it."""
+    if process.poll() is None or sys.platform != "win32":
+        with contextlib.suppress(OSError):
+            if sys.platform == "win32":
+                process.kill()
+            else:
+                os.killpg(process.pid, signal.SIGKILL)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(timeout=_GRACE_SECONDS)
+
+
+def _read(stream: IO[bytes]) -> str:
+    stream.seek(0)
+    data = stream.read(MAX_OUTPUT_BYTES)
+    return data.decode("utf-8", "replace")

@@ -1,0 +1,64 @@
+"""How a run ends, and what is said of a check that did not end in order."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Set as AbstractSet
+
+from modelmedic.findings import Finding, Outcome
+
+FINE, BAD, INTERRUPTED, OWN_FAULT, WRONG_USE, NOTHING_CHECKED = range(6)  # docs/exit-codes.md
+
+
+def exit_code(
+    code: int,
+    outcomes: AbstractSet[str],
+    *,
+    is_strict: bool = False,
+    is_unloadable: bool = False,
+    is_unwritten: bool = False,
+) -> int:
+    """Return the exit code of a run.
+
+    Args:
+        code: What pytest makes of it.
+        outcomes: Those that occur among the findings.
+        is_strict: Degraded counts as bad.
+        is_unloadable: A check could not be loaded, and nobody stopped the run; pytest calls
+            that interrupted.
+        is_unwritten: The report could not be written whole. Bad news about the install comes
+            first.
+    """
+    if code == INTERRUPTED and is_unloadable:
+        code = OWN_FAULT
+    if code == FINE and outcomes <= {Outcome.SKIPPED.value}:
+        code = NOTHING_CHECKED
+    if code == FINE and is_strict and Outcome.DEGRADED.value in outcomes:
+        code = BAD
+    if code in {FINE, NOTHING_CHECKED} and is_unwritten:
+        code = OWN_FAULT
+    return code
+
+
+def broken_off(nodeid: str, reason: str, earlier: Finding | None) -> Finding | None:
+    """Return the finding of a check that died, or whose teardown failed after its verdict.
+
+    It was not judged for sure: *unknown*. None when the earlier finding already says *failed*.
+    """
+    if earlier is not None and earlier.outcome == Outcome.FAILED.value:
+        return None
+    finding = earlier or Finding(
+        check=nodeid.rpartition("::")[2],
+        nodeid=nodeid,
+        title="The check runs to its end.",
+        area="system",
+        severity="blocker",
+        outcome=Outcome.UNKNOWN.value,
+    )
+    return dataclasses.replace(
+        finding,
+        outcome=Outcome.UNKNOWN.value,
+        what=f"The check did not end in order: {reason}",
+        why="This says nothing about the install; it is a fault of the check or of its process.",
+        next="Report it with this run's report.json.",
+    )

@@ -1,0 +1,66 @@
+"""The state of one run that pytest's plugins share: options, context, facts, engine, findings."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from modelmedic import rooms
+from modelmedic.context import Context
+from modelmedic.facts.book import FactBook
+from modelmedic.findings import Finding, Outcome
+from modelmedic.healing.engine import Engine
+from modelmedic.healing.registry import Registry
+from modelmedic.needs import Needs
+
+_ATTRIBUTE = "_modelmedic_examination"
+
+
+@dataclass(slots=True)
+class Examination:
+    """One run of the checks. Lives on pytest's config; see `attach` and `of`.
+
+    ``mode`` is "check", "plan", "ask" or "apply". ``allowed`` are the risk classes beyond safe
+    that the person allowed. ``findings`` and ``plans`` fill up on the process that reports (the
+    xdist controller, or the only process). ``is_closing`` marks the read-only pass after repairs.
+    """
+
+    context: Context
+    facts: FactBook
+    engine: Engine
+    registry: Registry
+    mode: str
+    allowed: frozenset[str]
+    report_dir: Path
+    rootdir: Path = field(default_factory=rooms.home)  # what node ids are relative to
+    plan_file: Path | None = None  # None: plan.json in the report folder
+    needs: Needs = field(default_factory=lambda: Needs(()))
+    outcomes: dict[str, Outcome] = field(default_factory=dict)  # by node id, as checks end
+    names: dict[str, str] = field(default_factory=dict)  # node id: check id
+    roots: dict[str, str] = field(default_factory=dict)  # blocked or skipped node id: its cause
+    hub: Any = None  # the embedded Hub, when this process serves it
+    is_worker: bool = False
+    is_closing: bool = False
+    strict_degraded: bool = False
+    is_verbose: bool = False  # -v: a traceback beside the words
+    started_at: float = field(default_factory=time.time)
+    findings: list[Finding] = field(default_factory=list)
+    plans: list[dict[str, Any]] = field(default_factory=list)  # of --heal=plan, as JSON values
+    healable: set[str] = field(default_factory=set)  # checks that name a recovery
+    notes: list[str] = field(default_factory=list)  # sentences for the end of the run
+    repaired: bool = False
+    exit_code: int | None = None
+    closing: dict[str, Any] = field(default_factory=dict)  # outcomes of the closing pass
+
+
+def attach(config: object, examination: Examination) -> None:
+    """Put the examination on pytest's config object."""
+    setattr(config, _ATTRIBUTE, examination)
+
+
+def of(config: object) -> Examination | None:
+    """Return the examination of this pytest run; None when it runs other tests."""
+    found: Examination | None = getattr(config, _ATTRIBUTE, None)
+    return found

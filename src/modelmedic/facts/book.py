@@ -1,0 +1,137 @@
+"""The fact book: every probe at most once a generation, concurrently, each with a deadline."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from typing import Any, TypeVar
+
+from modelmedic.context import Context
+from modelmedic.errors import CannotTell
+from modelmedic.limits import TimeoutManager
+from modelmedic.profile.model import Profile
+
+T = TypeVar("T")
+Probe = Callable[..., T]
+
+
+def probe(
+    limit: str, context: Callable[..., dict[str, Any]] | None = None
+) -> Callable[[Callable[..., T]], Callable[..., T]]:
+    """Mark a function ``f(facts, *args) -> fact`` as a probe with a limit of `TimeoutManager`.
+
+    ``context(facts, *args)`` gives what `TimeoutManager.get_timeout` adjusts the limit by.
+
+    A probe reads and returns a frozen value; it raises `CannotTell` (or lets an OSError out)
+    when it could not look. Its arguments must be hashable. It may ask the book for other facts.
+    """
+
+    def mark(function: Callable[..., T]) -> Callable[..., T]:
+        function.limit = limit  # type: ignore[attr-defined]
+        function.limit_context = context  # type: ignore[attr-defined]
+        return function
+
+    return mark
+
+
+class FactBook:
+    """Facts by probe and arguments, forgotten when a repair moves the generation.
+
+    Args:
+        context: What is examined.
+        generation: Returns a number that grows with every applied repair, also one applied by
+            another worker.
+    """
+
+    def __init__(self, context: Context, generation: Callable[[], int] = lambda: 0) -> None:
+        self.context = context
+        self._generation_now = generation
+        self._generation = generation()
+        self._entries: dict[tuple[object, ...], Future[Any]] = {}
+        self._lock = threading.Lock()
+        self._limits = TimeoutManager()
+        # What stays true across repairs, by what it was read from: a hash by the file's identity.
+        self.memo: dict[tuple[object, ...], Any] = {}
+
+    @property
+    def profile(self) -> Profile:
+        """Return the profile of the run."""
+        return self.context.profile
+
+    def get(self, probe: Probe[T], *args: object) -> T:
+        """Return what ``probe`` read, waiting for it if it still runs.
+
+        Raises:
+            CannotTell: The probe could not look, failed, or took longer than its limit; the
+                probe's own exception is the ``__cause__``.
+        """
+        entry = self._entry(probe, args)
+        seconds = self.seconds_for(probe, *args)
+        try:
+            value: T = entry.result(timeout=seconds)
+        except CannotTell:
+            raise
+        except (FutureTimeoutError, TimeoutError) as error:
+            if entry.done():
+                raise _could_not_look(probe, error) from error
+            raise CannotTell(
+                f"{_words(probe)} gave no answer within {seconds} s.",
+                "Most often a dead network drive, a wedged driver or a very slow disk.",
+            ) from error
+        except Exception as error:
+            raise _could_not_look(probe, error) from error
+        return value
+
+    def seconds_for(self, probe: Probe[Any], *args: object) -> int:
+        """Return how long ``probe`` may take with these arguments, in seconds."""
+        context = getattr(probe, "limit_context", None)
+        return self._limits.get_timeout(limit_of(probe), context(self, *args) if context else None)
+
+    def start(self, probe: Probe[Any], *args: object) -> None:
+        """Begin reading a fact without waiting for it."""
+        self._entry(probe, args)
+
+    def forget(self) -> None:
+        """Drop every fact: the world was changed."""
+        with self._lock:
+            self._entries.clear()
+
+    def _entry(self, probe: Probe[Any], args: tuple[object, ...]) -> Future[Any]:
+        key = (probe.__module__, probe.__qualname__, *args)
+        now = self._generation_now()
+        with self._lock:
+            if now != self._generation:
+                self._entries.clear()
+                self._generation = now
+            entry = self._entries.get(key)
+            if entry is None:
+                entry = self._entries[key] = Future()
+                # A daemon thread of our own: concurrent.futures would join it at exit, and a
+                # probe stuck in the kernel would then hold the whole run.
+                threading.Thread(
+                    target=self._read, args=(probe, args, entry), name=_words(probe), daemon=True
+                ).start()
+        return entry
+
+    def _read(self, probe: Probe[Any], args: tuple[object, ...], entry: Future[Any]) -> None:
+        try:
+            entry.set_result(probe(self, *args))
+        except BaseException as error:  # noqa: BLE001 - handed to whoever asks for the fact
+            entry.set_exception(error)
+
+
+def limit_of(probe: Probe[Any]) -> str:
+    """Return the name of a probe's limit in `TimeoutManager`."""
+    limit: str = getattr(probe, "limit", "local_read")
+    return limit
+
+
+def _could_not_look(probe: Probe[Any], error: BaseException) -> CannotTell:
+    reason = str(error) or type(error).__name__
+    return CannotTell(f"{_words(probe)} failed: {reason}.", f"{type(error).__name__} in a probe.")
+
+
+def _words(probe: Probe[Any]) -> str:
+    return f"Reading {probe.__name__.removeprefix('read_').replace('_', ' ')}"

@@ -1,0 +1,236 @@
+"""Print what this Python is and what is installed in it, as one JSON document.
+
+This file is run by the *target's* interpreter (``python -I -B -c <this text> <nonce>``), never
+imported by ours. It uses the standard library only, imports nothing that is installed in the
+target, writes nothing but standard output, and must run on Python 3.6; so: no f-strings,
+no new annotations, no ``importlib.metadata`` (3.8).
+"""
+
+# pathlib costs this start 10 ms and gives nothing back:
+# ruff: noqa: PTH110, PTH112, PTH113, PTH118, PTH119, PTH123, PTH208
+
+import json
+import os
+import platform
+import site
+import sys
+import sysconfig
+
+TYPE_CHECKING = False  # a name type checkers know; importing typing costs a start 15 ms
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import IO
+
+MAX_HEADER_BYTES = 1 << 20  # headers of METADATA; the description that follows is never read
+WANTED = ("name", "version", "requires-dist", "requires-python")
+
+
+def main(nonce: str) -> None:
+    """Write the report between two lines that nothing else prints."""
+    try:
+        report = describe()
+    except Exception as error:  # noqa: BLE001 - said to whoever asked, in the one answer we give
+        report = {"error": type(error).__name__ + ": " + str(error)}
+    text = "\n<report " + nonce + ">" + json.dumps(report) + "</report " + nonce + ">\n"
+    data = text.encode("ascii")
+    while data:  # not sys.stdout: a sitecustomize may have replaced it, pythonw.exe has none
+        data = data[os.write(1, data) :]
+
+
+def describe() -> "dict[str, object]":
+    """Return everything; see ``interpreter.Interpreter`` for the meaning of each key."""
+    stdlib = sysconfig.get_path("stdlib") or ""
+    user_site, user_active = user_packages()
+    folders = search_folders(user_site if user_active else "")
+    found = [scan(folder) for folder in folders]
+    return {
+        "executable": sys.executable or "",
+        "version": platform.python_version(),
+        "implementation": sys.implementation.name,
+        "bits": 64 if sys.maxsize > 2**32 else 32,
+        "platform": sys.platform,
+        "machine": platform.machine(),
+        "prefix": sys.prefix,
+        "base_prefix": sys.base_prefix,
+        "purelib": sysconfig.get_path("purelib") or "",
+        "stdlib": stdlib,
+        "has_ensurepip": os.path.isdir(os.path.join(stdlib, "ensurepip")),
+        "has_managed_marker": os.path.isfile(os.path.join(stdlib, "EXTERNALLY-MANAGED")),
+        "is_conda": os.path.isdir(os.path.join(sys.prefix, "conda-meta")),
+        "user_site": user_site,
+        "is_user_site_active": user_active,
+        "missing_path_entries": [p for p in sys.path if is_missing_entry(p)],
+        "markers": markers(),
+        "distributions": [item for part in found for item in part[0]],
+        "leftovers": [item for part in found for item in part[1]],
+    }
+
+
+def markers() -> "dict[str, str]":
+    """Return the environment that dependency markers are judged in (PEP 508)."""
+    return {
+        "implementation_name": sys.implementation.name,
+        "implementation_version": full_version(sys.implementation.version),
+        "os_name": os.name,
+        "platform_machine": platform.machine(),
+        "platform_python_implementation": platform.python_implementation(),
+        "platform_release": platform.release(),
+        "platform_system": platform.system(),
+        "platform_version": platform.version(),
+        "python_full_version": platform.python_version(),
+        "python_version": ".".join(str(part) for part in sys.version_info[:2]),
+        "sys_platform": sys.platform,
+    }
+
+
+def full_version(info: "sys._version_info") -> str:
+    """Return an implementation's version as PEP 508 spells it."""
+    text = ".".join(str(part) for part in (info.major, info.minor, info.micro))
+    return text if info.releaselevel == "final" else text + info.releaselevel[0] + str(info.serial)
+
+
+def user_packages() -> "tuple[str, bool]":
+    """Return the user's site folder and whether an ordinary start would search it.
+
+    ``-I`` itself switches it off, so the rule of the site module is repeated here: in a virtual
+    environment only with ``include-system-site-packages = true``, elsewhere always.
+    """
+    try:
+        folder = site.getusersitepackages()
+    except Exception:  # noqa: BLE001 - an odd HOME: then there is no such folder
+        folder = ""
+    return folder or "", bool(folder) and os.path.isdir(folder) and searches_outside()
+
+
+def searches_outside() -> bool:
+    """Return whether this environment lets packages in from outside of it."""
+    if sys.prefix == sys.base_prefix:
+        return True
+    try:
+        with open(os.path.join(sys.prefix, "pyvenv.cfg"), encoding="utf-8") as config:
+            lines = [line.partition("=") for line in config]
+    except (OSError, ValueError):
+        return False
+    return any(
+        key.strip().lower() == "include-system-site-packages" and value.strip().lower() == "true"
+        for key, _, value in lines
+    )
+
+
+def search_folders(user_site: str) -> "list[str]":
+    """Return the existing folders that hold packages, each once, in the order of the search."""
+    found = {}  # type: dict[str, str]
+    for entry in [*sys.path, user_site]:
+        if entry and os.path.isdir(entry):
+            found.setdefault(os.path.normcase(os.path.realpath(entry)), entry)
+    return list(found.values())
+
+
+def is_missing_entry(entry: str) -> bool:
+    """Return whether a search path entry leads nowhere (Python lists a zip that may not exist)."""
+    return bool(entry) and not entry.endswith(".zip") and not os.path.exists(entry)
+
+
+def scan(folder: str) -> "tuple[list[dict[str, object]], list[str]]":
+    """Return the distributions of one folder and the paths that an aborted pip left there."""
+    try:
+        names = sorted(os.listdir(folder))
+    except OSError:
+        return [], []
+    # pip renames what it removes to "~" (or "-") and the rest of the name, and back on failure.
+    leftovers = [os.path.join(folder, n) for n in names if n.startswith("~")]
+    wanted = [n for n in names if n.lower().endswith((".dist-info", ".egg-info"))]
+    found = [distribution(folder, name) for name in wanted if name[0] not in "~-"]
+    if folder.lower().endswith(".egg") and "EGG-INFO" in names:
+        found.append(distribution(folder, "EGG-INFO"))
+    return found, leftovers
+
+
+def distribution(folder: str, entry: str) -> "dict[str, object]":
+    """Return one distribution; ``problem`` is empty when its metadata could be read."""
+    base = os.path.join(folder, entry)
+    is_wheel = entry.lower().endswith(".dist-info")
+    path = base if os.path.isfile(base) else os.path.join(base, metadata_name(is_wheel))
+    headers, problem = read_headers(path)
+    return {
+        "folder": folder,
+        "entry": entry,
+        "name": first(headers, "name"),
+        "version": first(headers, "version"),
+        "requires_python": first(headers, "requires-python"),
+        "requires": headers.get("requires-dist", []),
+        "requires_txt": "" if is_wheel else small_text(os.path.join(base, "requires.txt"), 1 << 16),
+        "installer": small_text(os.path.join(base, "INSTALLER"), 100).strip(),
+        "has_record": os.path.isfile(os.path.join(base, "RECORD")),
+        "problem": problem,
+    }
+
+
+def metadata_name(is_wheel: bool) -> str:
+    """Return what the file with the headers is called."""
+    return "METADATA" if is_wheel else "PKG-INFO"
+
+
+def first(headers: "dict[str, list[str]]", key: str) -> str:
+    """Return the first value of a header, or an empty text."""
+    values = headers.get(key, [])
+    return values[0] if values else ""
+
+
+def read_headers(path: str) -> "tuple[dict[str, list[str]], str]":
+    """Return the wanted headers, by lower-case name, and what is wrong with the file."""
+    name = os.path.basename(path)
+    if not os.path.isfile(path):
+        return {}, "it has no " + name + " file"
+    try:
+        with open(path, "rb") as stream:
+            head = b"".join(header_lines(stream))
+    except OSError as error:
+        return {}, name + " cannot be read: " + str(error.strerror)
+    headers = parse_headers(head.decode("utf-8", "replace"))
+    missing = [word for word in ("Name", "Version") if not first(headers, word.lower())]
+    return headers, name + " has no " + " and no ".join(missing) if missing else ""
+
+
+def header_lines(stream: "IO[bytes]") -> "Iterator[bytes]":
+    """Yield lines up to the first empty one, and no more than ``MAX_HEADER_BYTES``."""
+    count = 0
+    while count < MAX_HEADER_BYTES:
+        line = stream.readline(MAX_HEADER_BYTES)
+        if not line.rstrip(b"\r\n"):  # a line of spaces goes on with a header (a folded licence)
+            return
+        count += len(line)
+        yield line
+
+
+def parse_headers(text: str) -> "dict[str, list[str]]":
+    """Return the wanted headers of a metadata text; they end at the first empty line."""
+    headers = {}  # type: dict[str, list[str]]
+    current = []  # type: list[str]
+    for line in text.splitlines():
+        if not line:
+            break
+        if line[0] in " \t":
+            if current:
+                current[-1] += " " + line.strip()
+            continue
+        key, _, value = line.partition(":")
+        key = key.strip().lower()
+        current = headers.setdefault(key, []) if key in WANTED else []
+        current.append(value.strip())
+    return headers
+
+
+def small_text(path: str, limit: int) -> str:
+    """Return the beginning of a text file, empty when there is none."""
+    try:
+        if not os.path.isfile(path):
+            return ""
+        with open(path, "rb") as stream:
+            return stream.read(limit).decode("utf-8", "replace")
+    except OSError:
+        return ""
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

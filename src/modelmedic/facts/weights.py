@@ -1,0 +1,194 @@
+"""Model files: what lies where one is expected, and what its first and last bytes say.
+
+Every read is bounded by the header or directory of the file, never by its size. Nothing is
+unpickled, no link out of the install is followed.
+"""
+
+from __future__ import annotations
+
+import enum
+import json
+import re
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from modelmedic.errors import CannotTell
+from modelmedic.facts import checkpoint_zip, safe_open, safetensors_header
+from modelmedic.facts.book import FactBook, probe
+from modelmedic.facts.flaw import Flaw
+from modelmedic.facts.safe_open import FileState, SafeFile
+from modelmedic.text import printable
+
+_START_BYTES = 4096  # one page: tells every kind apart and holds any Git LFS pointer whole
+# A config or an index is parsed whole up to here (the largest known index has 0.2 MB); a larger
+# JSON, such as a tokenizer of 17 MB, is judged by its last byte, which any cut takes away.
+MAX_PARSED_JSON_BYTES = 1 << 20
+_SHOWN_CHARS = 120
+# Source: https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md (a pointer is below 1024 bytes)
+_POINTER = re.compile(
+    rb"\Aversion https?://[^\n]*git-lfs[^\n]*/spec/[^\n]*\n"
+    rb"(?:ext-[^\n]*\n)*oid sha256:([0-9a-f]{64})\nsize ([0-9]{1,19})\n?"
+)
+_POINTER_START = b"version https://git-lfs.github.com/spec/"
+_HTML = (b"<!doctype", b"<html", b"<head", b"<body", b"<script", b"<meta", b"<?xml", b"<!--")
+
+
+class Kind(enum.Enum):
+    """What the first bytes of a file say it is."""
+
+    SAFETENSORS = "safetensors"
+    ZIP = "zip archive"
+    PICKLE = "pickle without a zip around it"
+    LFS_POINTER = "Git LFS pointer"
+    HTML = "web page"
+    JSON = "JSON text"
+    ZEROS = "zero bytes"
+    EMPTY = "empty file"
+    OTHER = "other content"
+
+
+@dataclass(frozen=True, slots=True)
+class Pointer:
+    """A Git LFS pointer: the file that should be there. ``oid`` is its sha256."""
+
+    oid: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What a file holds, judged by its own structure.
+
+    ``flaw`` is what the structure the name asks for (``.safetensors``, ``.pth``, ``.json``) does
+    not keep; None when it keeps it or has none to keep. ``start_text`` is the beginning, escaped.
+    """
+
+    subject: str
+    kind: Kind
+    size_bytes: int
+    start_text: str = ""
+    pointer: Pointer | None = None
+    header: safetensors_header.Header | None = None
+    archive: checkpoint_zip.Archive | None = None
+    flaw: Flaw | None = None
+
+
+def expected_format(path: str) -> str:
+    """Return what the name of a file promises: "safetensors", "checkpoint", "json" or "".
+
+    >>> expected_format("transformer/model-00001-of-00003.safetensors")
+    'safetensors'
+    """
+    suffix = PurePosixPath(path).suffix.lower()
+    if suffix in {".pth", ".pt", ".bin", ".ckpt"}:
+        return "checkpoint"
+    return {".safetensors": "safetensors", ".json": "json"}.get(suffix, "")
+
+
+@probe("file_header")
+def read_file_state(facts: FactBook, subject: str) -> FileState:
+    """Return what lies at ``subject``, a POSIX path relative to the install."""
+    return safe_open.look(facts.context.place, subject)
+
+
+@probe("file_header")
+def read_content(facts: FactBook, subject: str) -> Content:
+    """Return what the file at ``subject`` holds.
+
+    Raises:
+        CannotTell: It is not a readable regular file inside the install, or it was written to
+            while it was read.
+    """
+    with safe_open.opened(facts.context.place, subject) as (state, file):
+        if file is None:
+            raise CannotTell(state.sentence())
+        content = inspect(file)
+        if file.has_changed():
+            raise CannotTell(
+                f"{printable(subject)} was written to while it was read.",
+                "Most often a download that still runs.",
+            )
+        return content
+
+
+def inspect(file: SafeFile) -> Content:
+    """Return what an open file holds."""
+    subject, size_bytes = file.state.subject, file.size_bytes
+    start = file.read_at(0, _START_BYTES)
+    kind = kind_of(start)
+    asked = expected_format(subject)
+    header = archive = flaw = None
+    if kind is Kind.SAFETENSORS or (asked == "safetensors" and kind in {Kind.OTHER, Kind.EMPTY}):
+        header = safetensors_header.read_header(file.read_at, size_bytes)
+        flaw = header.flaw
+    elif kind is Kind.ZIP:
+        archive = checkpoint_zip.read_archive(file.read_at, size_bytes)
+        flaw = archive.flaw if asked == "checkpoint" else None
+    elif asked == "json":
+        flaw = _json_flaw(file)
+    return Content(
+        subject=subject,
+        kind=kind,
+        size_bytes=size_bytes,
+        start_text=printable(start[:_SHOWN_CHARS].decode("utf-8", "backslashreplace")),
+        pointer=_pointer(start) if kind is Kind.LFS_POINTER else None,
+        header=header,
+        archive=archive,
+        flaw=flaw or _mismatch(asked, kind),
+    )
+
+
+def kind_of(start: bytes) -> Kind:
+    """Return the kind of a file that begins with ``start``; empty only if the file is."""
+    if not start.strip(b"\0"):
+        return Kind.ZEROS if start else Kind.EMPTY
+    if start.startswith(_POINTER_START) or _POINTER.match(start):
+        return Kind.LFS_POINTER
+    if start.startswith((b"PK\3\4", b"PK\5\6")):
+        return Kind.ZIP
+    length = int.from_bytes(start[:8], "little")
+    # The format asks for "{" as the header's first byte.
+    if start[8:9] == b"{" and length <= safetensors_header.MAX_HEADER_BYTES:
+        return Kind.SAFETENSORS
+    if start[:1] == b"\x80" and start[1:2] in {b"\2", b"\3", b"\4", b"\5"}:
+        return Kind.PICKLE
+    return _text_kind(start)
+
+
+def _text_kind(start: bytes) -> Kind:
+    text = start.removeprefix(b"\xef\xbb\xbf").lstrip()
+    if text[:16].lower().startswith(_HTML):
+        return Kind.HTML
+    if text[:1] in {b"{", b"["} and b"\0" not in text:
+        return Kind.JSON
+    return Kind.OTHER
+
+
+def _pointer(start: bytes) -> Pointer | None:
+    match = _POINTER.match(start)
+    return Pointer(match.group(1).decode(), int(match.group(2))) if match else None
+
+
+def _json_flaw(file: SafeFile) -> Flaw | None:
+    size_bytes = file.size_bytes
+    if size_bytes > MAX_PARSED_JSON_BYTES:
+        end = file.read_at(size_bytes - 64, 64).rstrip()
+        if end[-1:] in {b"}", b"]", b'"'} or end[-1:].isalnum():
+            return None
+        return Flaw("cut", f"Its last byte is {end[-1:]!r}, which ends no JSON text.")
+    try:
+        json.loads(file.read_at(0, size_bytes).decode("utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        return Flaw("not-json", f"It is not JSON: {printable(error)}.")
+    return None
+
+
+def _mismatch(asked: str, kind: Kind) -> Flaw | None:
+    """Return the flaw of a file whose content is of another kind than its name promises."""
+    fitting = {
+        "safetensors": {Kind.SAFETENSORS, Kind.OTHER, Kind.EMPTY},
+        "checkpoint": {Kind.ZIP, Kind.PICKLE},
+    }
+    if asked not in fitting or kind in fitting[asked]:
+        return None
+    return Flaw(f"not-{asked}", f"Its first bytes are those of: {kind.value}.")

@@ -1,0 +1,1 @@
+"""Classify a failure, choose its repairs, apply them under journal, lock and budget."""

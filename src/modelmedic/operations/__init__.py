@@ -1,0 +1,1 @@
+"""The closed set of changes modelmedic can make, each with its undo."""

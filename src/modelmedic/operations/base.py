@@ -1,0 +1,124 @@
+"""What every operation is: a frozen value with cost, apply, inspect and undo."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+from typing import Any, ClassVar
+
+from modelmedic.operations.tree import Identity, Tree
+
+COSTLY_BYTES = 1_000_000_000  # design: more than 1 GB is costly
+COSTLY_SECONDS = 600.0  # design: more than 10 minutes is costly
+RISKS = ("safe", "costly", "destructive")  # from mildest to gravest
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What an operation takes. ``seconds`` None: unknown."""
+
+    fetch_bytes: int = 0
+    disk_bytes: int = 0  # more disk used at the peak than before
+    seconds: float | None = 0.0
+
+    @property
+    def risk(self) -> str:
+        """Return "costly" above the limits of the design, else "safe"."""
+        slow = self.seconds is not None and self.seconds > COSTLY_SECONDS
+        return "costly" if slow or self.fetch_bytes > COSTLY_BYTES else "safe"
+
+    def __add__(self, other: Cost) -> Cost:
+        known = self.seconds is not None and other.seconds is not None
+        return Cost(
+            self.fetch_bytes + other.fetch_bytes,
+            self.disk_bytes + other.disk_bytes,
+            (self.seconds or 0) + (other.seconds or 0) if known else None,
+        )
+
+
+@dataclass(slots=True)
+class Workshop:
+    """What an operation works with: the tree, private folders, and who hears of progress."""
+
+    tree: Tree
+    run_id: str
+    progress: Callable[[str, int, int], None] = lambda _what, _done, _total: None
+    record: Callable[[dict[str, Any]], None] = lambda _note: None  # puts a note in the journal
+    fetched_bytes: int = 0
+    budget_bytes: int | None = None
+    extras: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Operation(ABC):
+    """One serialisable change of the install with its undo.
+
+    ``prepare`` looks at the world, refuses when the precondition does not hold, and returns the
+    note that the journal keeps *before* ``apply`` runs. ``undo`` works from that note alone, in
+    this or any later process, whatever part of ``apply`` had happened, and twice if asked twice.
+    """
+
+    kind: ClassVar[str]
+
+    @abstractmethod
+    def describe(self) -> str:
+        """Return one sentence for a plan: verb, path, size."""
+
+    @abstractmethod
+    def cost(self) -> Cost:
+        """Return what it takes."""
+
+    @abstractmethod
+    def prepare(self, shop: Workshop, seat: str) -> dict[str, Any]:
+        """Check the precondition and return the undo note.
+
+        Args:
+            shop: The workshop.
+            seat: A name unique in this run, for what is set aside.
+
+        Raises:
+            RecoveryRefused: The precondition does not hold; nothing was touched.
+        """
+
+    @abstractmethod
+    def apply(self, shop: Workshop, note: dict[str, Any]) -> None:
+        """Make the change."""
+
+    @abstractmethod
+    def inspect(self, shop: Workshop, note: dict[str, Any]) -> str:
+        """Return "before", "after", "between" or "drifted"; reads only."""
+
+    @abstractmethod
+    def undo(self, shop: Workshop, note: dict[str, Any]) -> None:
+        """Put back what was there.
+
+        Raises:
+            RecoveryRefused: Someone changed it since; names the drifted file.
+        """
+
+    def to_json(self) -> dict[str, Any]:
+        """Return kind and fields as plain values."""
+        values = {f.name: _plain(getattr(self, f.name)) for f in fields(self)}
+        return {"kind": self.kind, **values}
+
+
+def _plain(value: Any) -> Any:
+    return [_plain(part) for part in value] if isinstance(value, tuple) else value
+
+
+def identity_json(identity: Identity | None) -> dict[str, int] | None:
+    """Return an identity for a note."""
+    if identity is None:
+        return None
+    return {
+        "size_bytes": identity.size_bytes,
+        "mtime_ns": identity.mtime_ns,
+        "inode": identity.inode,
+        "mode": identity.mode,
+    }
+
+
+def is_same(identity: Identity | None, noted: dict[str, int] | None) -> bool:
+    """Return whether a file is still the one that was noted."""
+    return identity_json(identity) == noted

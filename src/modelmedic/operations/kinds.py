@@ -1,0 +1,221 @@
+"""The kinds of operation: the closed set, by name."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from modelmedic.errors import RecoveryRefused
+from modelmedic.operations import aside
+from modelmedic.operations.aside import Was
+from modelmedic.operations.base import Cost, Operation, Workshop, identity_json, is_same
+from modelmedic.operations.fetch_file import FetchFile
+from modelmedic.text import counted, printable, size
+
+
+@dataclass(frozen=True, slots=True)
+class MakeDir(Operation):
+    """Create one missing folder. ``path`` "." is the install folder itself."""
+
+    kind: ClassVar[str] = "make_dir"
+    path: str
+
+    def describe(self) -> str:
+        """Return what it does."""
+        if self.path == ".":
+            return "create the install folder"
+        return f"create the folder {printable(self.path)}"
+
+    def cost(self) -> Cost:
+        """Return that it costs nothing worth naming."""
+        return Cost()
+
+    def prepare(self, shop: Workshop, seat: str) -> dict[str, Any]:
+        """Refuse when something lies there already or the parent is missing."""
+        if shop.tree.identity(self.path) is not None:
+            raise RecoveryRefused(
+                f"{printable(self.path)} was not created: something lies there already."
+            )
+        return {}
+
+    def apply(self, shop: Workshop, note: dict[str, Any]) -> None:
+        """Create it."""
+        if self.path == ".":
+            shop.tree.make_root()
+        else:
+            shop.tree.make_folder(self.path)
+
+    def inspect(self, shop: Workshop, note: dict[str, Any]) -> str:
+        """Return whether the folder is there."""
+        found = shop.tree.identity(self.path)
+        if found is None:
+            return "before"
+        return "after" if found.is_folder else "drifted"
+
+    def undo(self, shop: Workshop, note: dict[str, Any]) -> None:
+        """Remove it again if it is still empty; a folder in use stays: nothing is lost by it."""
+        if self.inspect(shop, note) == "after":
+            try:
+                shop.tree.remove_folder(self.path)
+            except OSError as error:
+                if self.path == ".":  # it holds at least our lock by now; nothing is lost
+                    return
+                raise RecoveryRefused(
+                    f"The folder {printable(self.path)} was not removed: it is in use."
+                ) from error
+
+
+@dataclass(frozen=True, slots=True)
+class Rename(Operation):
+    """Move a file to another name in the install, never over something."""
+
+    kind: ClassVar[str] = "rename"
+    path: str
+    target: str
+    was: Was
+
+    def describe(self) -> str:
+        """Return what it does."""
+        return f"move {printable(self.path)} to {printable(self.target)} ({size(self.was[0])})"
+
+    def cost(self) -> Cost:
+        """Return that a rename costs nothing worth naming, whatever the size."""
+        return Cost()
+
+    def prepare(self, shop: Workshop, seat: str) -> dict[str, Any]:
+        """Refuse when the file changed or the target exists."""
+        old = shop.tree.identity(self.path)
+        if aside.seen(old) != tuple(self.was):
+            raise RecoveryRefused(f"{printable(self.path)} changed since it was checked.")
+        if shop.tree.identity(self.target) is not None:
+            raise RecoveryRefused(f"{printable(self.target)} already exists; nothing was moved.")
+        return {"old": identity_json(old)}
+
+    def apply(self, shop: Workshop, note: dict[str, Any]) -> None:
+        """Move it."""
+        shop.tree.rename(self.path, self.target)
+
+    def inspect(self, shop: Workshop, note: dict[str, Any]) -> str:
+        """Return where the file is now."""
+        if is_same(shop.tree.identity(self.path), note["old"]):
+            return "before"
+        is_moved = is_same(shop.tree.identity(self.target), note["old"])
+        return "after" if is_moved else "drifted"
+
+    def undo(self, shop: Workshop, note: dict[str, Any]) -> None:
+        """Move it back."""
+        state = self.inspect(shop, note)
+        if state == "drifted" or (state == "after" and shop.tree.identity(self.path) is not None):
+            raise RecoveryRefused(
+                f"{printable(self.target)} was not moved back: it or {printable(self.path)} "
+                "changed after the repair."
+            )
+        if state == "after":
+            shop.tree.rename(self.target, self.path)
+
+
+@dataclass(frozen=True, slots=True)
+class SetAside(Operation):
+    """Take a file out of the way, kept below ``.modelmedic`` until undo expires."""
+
+    kind: ClassVar[str] = "set_aside"
+    path: str
+    was: Was
+
+    def describe(self) -> str:
+        """Return what it does."""
+        return f"set {printable(self.path)} aside ({size(self.was[0])}, kept for undo)"
+
+    def cost(self) -> Cost:
+        """Return that a rename costs nothing worth naming."""
+        return Cost()
+
+    def prepare(self, shop: Workshop, seat: str) -> dict[str, Any]:
+        """Refuse when the file changed."""
+        # Nothing takes its place: an inode that no file has.
+        return aside.prepare_swap(shop, self.path, self.was, seat) | {"private_inode": -1}
+
+    def apply(self, shop: Workshop, note: dict[str, Any]) -> None:
+        """Rename it into the folder of kept files."""
+        shop.tree.make_own_folder(note["aside"].rpartition("/")[0])
+        shop.tree.rename(self.path, note["aside"])
+
+    def inspect(self, shop: Workshop, note: dict[str, Any]) -> str:
+        """Return where the file is now."""
+        state = aside.swap_state(shop, self.path, note)
+        return "after" if state == "between" else state
+
+    def undo(self, shop: Workshop, note: dict[str, Any]) -> None:
+        """Put it back."""
+        aside.swap_back(shop, self.path, note, spare="")
+
+
+@dataclass(frozen=True, slots=True)
+class ReplaceFile(Operation):
+    """Write a small text file; the old one is kept aside. ``was`` None: there is none yet."""
+
+    kind: ClassVar[str] = "replace_file"
+    path: str
+    content: str
+    was: Was | None
+    reason: str = ""
+
+    def describe(self) -> str:
+        """Return what it does."""
+        count = counted(self.content.count("\n") or 1, "line")
+        old = "; the old file is kept aside" if self.was else ""
+        reason = f" {self.reason}" if self.reason else ""
+        return f"write {printable(self.path)} ({count}){reason}{old}"
+
+    def cost(self) -> Cost:
+        """Return its few bytes."""
+        return Cost(disk_bytes=len(self.content.encode()))
+
+    def prepare(self, shop: Workshop, seat: str) -> dict[str, Any]:
+        """Refuse when the file changed."""
+        note = aside.prepare_swap(shop, self.path, self.was, seat)
+        return note | {"private": f"{aside.PARTS}/{shop.run_id}-{seat}"}
+
+    def apply(self, shop: Workshop, note: dict[str, Any]) -> None:
+        """Write privately, flush to disk, then swap in."""
+        shop.tree.make_own_folder(aside.PARTS)
+        with shop.tree.open_own(note["private"]) as handle:
+            os.ftruncate(handle, 0)
+            os.write(handle, self.content.encode())
+            os.fsync(handle)
+        aside.swap_in(shop, note["private"], self.path, note)
+
+    def inspect(self, shop: Workshop, note: dict[str, Any]) -> str:
+        """Return how far it got."""
+        return aside.swap_state(shop, self.path, note)
+
+    def undo(self, shop: Workshop, note: dict[str, Any]) -> None:
+        """Put the old file back."""
+        aside.swap_back(shop, self.path, note, spare=note["private"])
+        shop.tree.remove_own_file(note["private"])
+
+
+KINDS: dict[str, type[Operation]] = {
+    kind.kind: kind for kind in (MakeDir, Rename, SetAside, ReplaceFile, FetchFile)
+}
+
+
+def from_json(value: dict[str, Any]) -> Operation:
+    """Return the operation of a plan or journal.
+
+    Raises:
+        RecoveryRefused: The kind is unknown or its fields do not fit: written by another version.
+    """
+    fields = {key: _frozen(part) for key, part in value.items() if key != "kind"}
+    try:
+        return KINDS[str(value["kind"])](**fields)
+    except (KeyError, TypeError) as error:
+        raise RecoveryRefused(
+            f"An operation of kind {printable(value.get('kind'))} cannot be read.",
+            "Most often it was written by another version of modelmedic.",
+        ) from error
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(_frozen(part) for part in value) if isinstance(value, list) else value

@@ -1,0 +1,1 @@
+"""Profiles: what a healthy install is, as data."""

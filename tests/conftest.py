@@ -1,0 +1,29 @@
+"""Tests see neither this machine's settings nor each other's state."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))  # for support.py; importlib mode adds nothing
+
+_TIMEOUT_SECONDS = 300  # a hanging test is a failing test; checks have deadlines of their own
+
+
+def pytest_collection_modifyitems(items):
+    """Give each test a time limit; not in the ini file, where checks would get it too."""
+    for item in items:
+        if not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(_TIMEOUT_SECONDS))
+
+
+@pytest.fixture(autouse=True)
+def _own_state(tmp_path_factory, monkeypatch):
+    """Give each test its own state folder and keep the caller's settings out."""
+    for name in [n for n in os.environ if n.startswith("MODELMEDIC_")]:
+        if name not in {"MODELMEDIC_CACHE_DIR", "MODELMEDIC_TOOLS_REQUIRED"}:
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("MODELMEDIC_STATE_DIR", str(tmp_path_factory.mktemp("state")))

@@ -1,0 +1,45 @@
+"""Run as a child: apply one operation and kill ourselves at the N-th change of the disk."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+
+CHANGES = {"os.rename", "os.mkdir", "os.rmdir", "os.remove", "os.truncate", "os.chmod"}
+
+
+def main() -> None:
+    told = json.loads(sys.argv[1])
+    from support import make_context
+
+    from modelmedic.healing.engine import Engine, Plan
+    from modelmedic.operations import kinds
+
+    engine = Engine(make_context(Path(told["install"])))
+    plan = Plan("r", "c", "n", operations=[kinds.from_json(o) for o in told["operations"]])
+    seen = 0
+
+    def count(event: str, args: tuple[object, ...]) -> None:
+        nonlocal seen
+        writes = (
+            event == "open" and isinstance(args[2], int) and args[2] & (os.O_WRONLY | os.O_RDWR)
+        )
+        if event in CHANGES or writes:
+            seen += 1
+            if seen == told["kill_at"]:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    with engine.locked():
+        sys.addaudithook(count)
+        applied = engine.apply(plan)
+        if told["keep"]:
+            engine.keep(applied)
+    print(seen)  # noqa: T201 - the parent reads it
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).parent))
+    main()

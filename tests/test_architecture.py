@@ -1,0 +1,176 @@
+"""The house rules, read from the imports: arrows point downward, rooms stand alone."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+from support import CHECKOUT
+
+SRC = CHECKOUT / "src"
+ROOMS = ("checks", "recoveries", "plugins", "reports", "profiles")
+MAX_LINES = 400
+HEAVY = {
+    "diffusers", "huggingface_hub", "jinja2", "platformdirs", "psutil", "pynvml", "requests",
+    "torch", "transformers",
+}  # fmt: skip
+
+# A module may import its own layer and those before it. A new module gets its line here, which is
+# the moment to think about where it belongs.
+LAYERS = (
+    ("", "errors", "jsonshape", "limits", "masking", "text"),
+    ("commands", "rooms", "bootstrap"),
+    ("profile.model", "context", "findings", "testing"),
+    ("facts",),
+    ("profile", "needs", "discovery"),
+    ("operations", "transfer", "goodcopies"),
+    ("strategies",),
+    ("healing", "reliability", "monitor", "history"),
+    ("examination", "verdicts", "closing", "records", "summary", "endings", "runs"),
+    ("entry", "cli", "__main__"),
+)
+FACTS_MAY_KNOW = {"profile.model", "context"}  # plain data; design: imports point downward
+ONLY_FOR = {"bootstrap": {"bootstrap", "cli"}, "testing": {"testing", "cli"}}
+
+
+def python_files(*folders: str) -> list[Path]:
+    return sorted(
+        path
+        for folder in folders
+        for path in (CHECKOUT / folder).rglob("*.py")
+        if "__pycache__" not in path.parts and ".venv" not in path.parts
+    )
+
+
+def module_name(path: Path) -> str:
+    """Return the dotted name inside modelmedic; empty for the package itself."""
+    parts = path.relative_to(SRC / "modelmedic").with_suffix("").parts
+    return ".".join(part for part in parts if part != "__init__")
+
+
+def imports(tree: ast.AST) -> Iterator[str]:
+    """Yield every module that is imported anywhere in the file; ``.x`` for a relative one."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = "." * node.level + (node.module or "")
+            for alias in node.names:
+                full = f"{base}.{alias.name}"
+                yield full if is_module(full) else base
+
+
+def is_module(name: str) -> bool:
+    path = SRC.joinpath(*name.split("."))
+    return name.startswith("modelmedic.") and (path.with_suffix(".py").is_file() or path.is_dir())
+
+
+@cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+
+
+def layer_of(name: str) -> int:
+    """Return the layer of a module by its longest prefix in the table."""
+    parts = name.split(".")
+    for length in range(len(parts), 0, -1):
+        prefix = ".".join(parts[:length])
+        for number, group in enumerate(LAYERS):
+            if prefix in group:
+                return number
+    pytest.fail(f"modelmedic.{name} has no layer: give it one in tests/test_architecture.py")
+
+
+def own_imports(path: Path) -> list[str]:
+    """Return what a file imports of modelmedic, without that prefix."""
+    names = [name for name in imports(parsed(path)) if name.split(".")[0] == "modelmedic"]
+    return [name.removeprefix("modelmedic").removeprefix(".") for name in names]
+
+
+def library() -> list[Path]:
+    return python_files("src")
+
+
+def ids(path: Path) -> str:
+    return path.relative_to(CHECKOUT).as_posix()
+
+
+def test_imports_are_seen_in_every_form():
+    text = "import pytest\nfrom modelmedic import cli\ndef f():\n    from . import x\n    from modelmedic.errors import CannotTell\n"
+    assert set(imports(ast.parse(text))) == {"pytest", "modelmedic.cli", ".", "modelmedic.errors"}
+    assert layer_of("facts.book") < layer_of("operations.tree") < layer_of("cli")
+
+
+@pytest.mark.parametrize("path", library(), ids=ids)
+def test_the_library_imports_downward_only(path):
+    name = module_name(path)
+    upward = [other for other in own_imports(path) if layer_of(other) > layer_of(name)]
+    assert upward == [], f"modelmedic.{name} is below what it imports"
+
+
+@pytest.mark.parametrize("path", library(), ids=ids)
+def test_facts_know_of_the_profile_only_its_plain_data(path):
+    if module_name(path).split(".")[0] != "facts":
+        return
+    others = {other for other in own_imports(path) if other.startswith(("profile", "context"))}
+    assert others <= FACTS_MAY_KNOW
+
+
+@pytest.mark.parametrize("path", library(), ids=ids)
+def test_the_start_and_the_test_kit_are_not_built_upon(path):
+    for special, allowed in ONLY_FOR.items():
+        if module_name(path).split(".")[0] not in allowed:
+            assert not [other for other in own_imports(path) if other.split(".")[0] == special]
+
+
+@pytest.mark.parametrize("path", library(), ids=ids)
+def test_the_library_never_imports_pytest_and_has_no_relative_imports(path):
+    names = list(imports(parsed(path)))
+    assert not [name for name in names if name.split(".")[0] in {"pytest", "_pytest"}]
+    assert not [name for name in names if name.startswith(".")]
+
+
+@pytest.mark.parametrize("path", python_files(*ROOMS), ids=ids)
+def test_a_room_uses_the_library_and_no_other_room(path):
+    names = list(imports(parsed(path)))
+    assert not [name for name in names if name.split(".")[0] in {*ROOMS, "tests", "conftest"}]
+    assert not [name for name in names if name.startswith(".")]
+    siblings = {other.stem for other in path.parent.glob("*.py")} - set(sys.stdlib_module_names)
+    assert not [name for name in names if name in siblings]
+    assert not {"bootstrap", "cli"} & {name.split(".")[0] for name in own_imports(path)}
+
+
+@pytest.mark.parametrize("path", python_files("src", *ROOMS), ids=ids)
+def test_nothing_heavy_is_imported_before_it_is_needed(path):
+    """Statements at module level run at collection; inside functions they run when called."""
+    top = [
+        statement
+        for statement in parsed(path).body
+        if not isinstance(statement, ast.FunctionDef | ast.ClassDef)
+        and not (isinstance(statement, ast.If) and "TYPE_CHECKING" in ast.unparse(statement.test))
+    ]
+    names = {name.split(".")[0] for statement in top for name in imports(statement)}
+    assert not names & HEAVY
+
+
+def test_the_start_uses_only_the_standard_library():
+    for path in (CHECKOUT / "start.py", *python_files("src/modelmedic/bootstrap")):
+        for name in imports(parsed(path)):
+            top = name.split(".")[0]
+            ours = name.startswith(("modelmedic.bootstrap", "modelmedic.errors"))
+            assert top in sys.stdlib_module_names or ours, f"{ids(path)} imports {name}"
+
+
+def test_no_file_is_longer_than_a_reader_can_hold():
+    folders = ("src", *ROOMS, "tests", "benchmarks", ".ci")
+    files = [*python_files(*folders), CHECKOUT / "start.py", CHECKOUT / "conftest.py"]
+    lines = {ids(path): len(path.read_text(encoding="utf-8").splitlines()) for path in files}
+    assert {name: count for name, count in lines.items() if count > MAX_LINES} == {}
+
+
+def test_the_root_conftest_stays_a_doorway():
+    assert len((CHECKOUT / "conftest.py").read_text(encoding="utf-8").splitlines()) < 15

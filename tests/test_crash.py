@@ -1,0 +1,70 @@
+"""A repair killed at any change of the disk is put in order: every file is old or new."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from support import make_context
+from test_operations import NAMES, hub, install, operation, snapshot  # noqa: F401 - fixtures
+
+from modelmedic.healing import journal
+from modelmedic.healing.engine import Engine
+
+CHILD = Path(__file__).with_name("kill_support.py")
+MOST_STEPS = 60
+
+
+def run_child(install, operations, kill_at, *, keep=False):  # noqa: F811
+    told = {
+        "install": str(install),
+        "operations": operations,
+        "kill_at": kill_at,
+        "keep": keep,
+    }
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+    return subprocess.run(
+        [sys.executable, str(CHILD), json.dumps(told)],
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")
+@pytest.mark.parametrize("name", NAMES)
+def test_killed_at_each_step(name, install, hub):  # noqa: F811
+    before = snapshot(install)
+    change = operation(name, install, hub).to_json()
+    kills = 0
+    for kill_at in range(1, MOST_STEPS):
+        done = run_child(install, [change], kill_at)
+        if done.returncode == 0:
+            break
+        kills += 1
+        assert done.returncode == -9, done.stderr
+        engine = Engine(make_context(install))
+        with engine.locked():
+            engine.finish_interrupted()
+        assert snapshot(install) == before, f"killed at change {kill_at}"
+        assert journal.pending(engine.context.state_dir, install) == []
+    else:
+        pytest.fail("the operation never ended")
+    assert kills >= 3
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")
+def test_a_kept_repair_stays_when_the_run_is_killed_later(install, hub):  # noqa: F811
+    change = operation("fetch_file", install, hub).to_json()
+    assert run_child(install, [change], 10_000, keep=True).returncode == 0
+    after = snapshot(install)
+    engine = Engine(make_context(install))
+    with engine.locked():
+        assert engine.finish_interrupted() == []
+    assert snapshot(install) == after

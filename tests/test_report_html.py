@@ -1,0 +1,268 @@
+"""The page for people: what stands in it, in which order, and in a real browser."""
+
+from __future__ import annotations
+
+import html
+import re
+
+import browser_support as browser
+import pytest
+from room_support import BAD, OUTCOMES, SEVEN, Room, Run
+
+from modelmedic import rooms
+from modelmedic.records import counts, root_causes
+
+MEANINGS = (
+    "does not hold", "could not look", "not judged, waits on a cause", "usable with a stated loss",
+    "failed, was repaired, holds now", "holds", "does not apply here",
+)  # fmt: skip
+
+
+def a_finding(check="x.one", outcome="failed", **values) -> dict:
+    return {
+        "check": check, "nodeid": f"checks/test_x.py::{check}", "title": f"{check} holds.",
+        "area": "system", "severity": "blocker", "outcome": outcome, "category": None,
+        "failure_id": None, "what": "", "why": "", "next": "", "blocked_by": None, "facts": {},
+        "attempts": [],
+    } | values  # fmt: skip
+
+
+def a_record(findings, **values) -> dict:
+    return {
+        "schema": 1, "run_id": "20260101-120000-abcdef", "modelmedic": "0.1.0",
+        "profile": "demo", "install_dir": "~/Wan2.2", "target_python": None, "mode": "check",
+        "stage": "installed", "started_at": "2026-01-01T12:00:00Z", "duration_seconds": 2.5,
+        "counts": counts(f["outcome"] for f in findings), "exit_code": 0,
+        "root_causes": root_causes(findings), "findings": findings,
+        "environment": {
+            "system": "Linux", "release": "6.1", "machine": "x86_64", "python": "3.12.1",
+            "command": "pytest checks/", "next_command": "", "notes": [],
+            "install_reason": "given", "target_reason": "none given", "stage_reason": "given",
+            "is_deep": False, "is_offline": True,
+        },
+    } | values  # fmt: skip
+
+
+def rendered(findings, **values) -> str:
+    return rooms.load("reports", "html").render(a_record(findings, **values))
+
+
+def words(page: str) -> str:
+    """Return the text of a page, one space between words."""
+    body = re.sub(r"(?s)<(style|script|template)\b.*?</\1>|<head>.*?</head>", " ", page)
+    return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", body)).split())
+
+
+# -- what it says --------------------------------------------------------------------------------
+
+
+def test_a_green_run_says_so_and_shows_no_causes():
+    text = words(rendered([a_finding(outcome="passed")]))
+    assert "The install is healthy." in text
+    assert "What is wrong" not in text
+    assert "2026-01-01 12:00:00 UTC" in text
+
+
+def test_what_is_wrong_stands_before_what_is_fine():
+    text = words(
+        rendered(
+            [
+                a_finding("x.fine", "passed"),
+                a_finding("x.rare", what="Rarely needed.", next="Mend rare."),
+                a_finding("x.base", what="The base broke.", why="Because.", next="Mend base."),
+                a_finding("x.wait", "blocked", blocked_by="x.base"),
+            ],
+            exit_code=1,
+        )
+    )
+    order = ["Not ready: 2 causes", "The base broke. Because. Next: Mend base.",
+             "1 check waited on it", "Rarely needed.", "All findings", "x.fine holds.",
+             "What was examined"]  # fmt: skip
+    places = [text.index(part) for part in order]
+    assert places == sorted(places)
+
+
+def test_each_outcome_is_counted_as_the_findings_are():
+    found = [a_finding(f"x.{i}", outcome) for i, outcome in enumerate(OUTCOMES * 3)]
+    text = words(rendered([*found, a_finding("x.more", "passed")], exit_code=1))
+    for outcome, meaning in zip(OUTCOMES, MEANINGS, strict=True):
+        count = 4 if outcome == "passed" else 3
+        assert f"{outcome} {count} {meaning}" in text
+        assert f"{outcome} {count} checks: {meaning}" in text
+
+
+def test_a_plan_is_shown_with_its_steps():
+    attempt = {
+        "recovery": "fetch_it", "verdict": "planned", "seconds": 0, "bytes_fetched": 0, "error": "",
+        "operations": [{"kind": "fetch_file", "text": "fetch a.bin (1.0 GiB)"}],
+    }  # fmt: skip
+    text = words(rendered([a_finding(what="Gone.", attempts=[attempt])], mode="plan", exit_code=1))
+    assert "What --heal would do x.one holds. fetch_it would: fetch a.bin (1.0 GiB)" in text
+    assert "What was repaired" not in text
+
+
+def test_a_repair_that_did_not_help_says_what_happened():
+    attempt = {
+        "recovery": "mend_it", "verdict": "not healed", "seconds": 3.0, "bytes_fetched": 2048,
+        "error": "It broke x.two and was undone.", "operations": [],
+    }  # fmt: skip
+    text = words(rendered([a_finding(what="Gone.", attempts=[attempt])], mode="apply", exit_code=1))
+    assert "Before Gone." in text
+    assert "mend_it : not healed in 3.0 s, 2.0 KiB fetched" in text
+    assert "It broke x.two and was undone." in text
+    assert "The check does not hold. What had been changed for it was put back." in text
+
+
+def test_evidence_is_there_in_plain_words():
+    page = rendered([a_finding(what="x", facts={"cards": 0, "driver": None, "is_old": True})])
+    assert "cards 0 driver none is_old yes" in words(page)
+    assert re.search(r"<details><summary>Evidence</summary>", page)
+
+
+@pytest.mark.parametrize(
+    ("code", "outcome", "said"),
+    [
+        (None, "passed", "This run has not ended, or was killed: 1 check had ended"),
+        (2, "passed", "The run did not end well (exit code 2)"),
+        (3, "passed", "The run did not end well (exit code 3)"),
+        (5, "skipped", "Nothing was checked"),
+        (1, "failed", "Not ready"),
+    ],
+)
+def test_no_run_is_called_healthy_that_was_not_proved_so(code, outcome, said):
+    text = words(rendered([a_finding(outcome=outcome)], exit_code=code))
+    assert said in text
+    assert "healthy" not in text
+
+
+def test_an_empty_run_is_rendered():
+    assert "No check had ended." in words(rendered([], exit_code=None))
+
+
+# -- strangers' text -----------------------------------------------------------------------------
+
+
+def test_every_text_of_a_record_is_escaped():
+    evil = BAD + "{{ 7 * 7 }}" + "\x1b[31m\u202e\udcff"
+    attempt = {
+        "recovery": evil, "verdict": "healed", "seconds": 1, "bytes_fetched": 1, "error": evil,
+        "operations": [{"kind": evil, "text": evil}],
+    }  # fmt: skip
+    texts = dict.fromkeys(("nodeid", "title", "area", "failure_id", "what", "why", "next"), evil)
+    found = [
+        a_finding(f"x.{outcome}{evil}", outcome, facts={evil: evil}, attempts=[attempt],
+                  blocked_by=f"x.failed{evil}" if outcome == "blocked" else None, **texts)
+        for outcome in OUTCOMES
+    ]  # fmt: skip
+    record = a_record(found, profile=evil, install_dir=evil, target_python=evil, modelmedic=evil)
+    record["environment"] |= {
+        key: [evil] if key == "notes" else evil
+        for key, value in record["environment"].items()
+        if not isinstance(value, bool)
+    }
+    page = rooms.load("reports", "html").render(record)
+    page.encode("utf-8")
+    assert "<script" not in page
+    assert "<img" not in page
+    assert "49" not in words(page)
+    assert not re.search("[\x00-\x08\x0b-\x1f\u202e\ud800-\udfff]", page)
+    assert page.count("<article") == page.count("</article>") >= 7
+
+
+def test_the_pages_fetch_nothing_and_name_no_other_script(seven):
+    for page in (rendered([]), seven.page):
+        policy = re.search(r'http-equiv="Content-Security-Policy" content="([^"]*)"', page)[1]
+        rules = dict(rule.split(None, 1) for rule in html.unescape(policy).split("; "))
+        assert rules["default-src"] == "'none'"
+        assert "unsafe" not in rules["script-src"]
+        assert not re.search(r"<link|@import|url\(|\bsrc=\"[^\"]", page)
+
+
+# -- in a browser --------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def seven(tmp_path_factory) -> Run:
+    return Room(tmp_path_factory.mktemp("seven")).run(SEVEN, "--heal")
+
+
+def assert_says_all(text: str) -> None:
+    assert "Not ready: 2 causes, 1 check waited on them." in text
+    for outcome, meaning in zip(OUTCOMES, MEANINGS, strict=True):
+        assert f"{outcome} 1 {meaning}" in text
+    assert "There is no card. Most often not plugged in. Next: Plug one in." in text
+    assert "Before The folder extra is missing." in text
+
+
+def test_with_scripts_the_block_and_the_table_show_all_seven(seven, tmp_path):
+    page = browser.dom(seven.folder / "report.html", tmp_path)
+    block, _, below = page.partition('<details class="mm-raw">')
+    assert_says_all(words(block))
+    shown = re.findall(r'<td class="col-outcome">(\w+)</td>', below)
+    assert sorted(shown) == sorted(OUTCOMES)
+    assert page.count('id="results-table"') == 1
+
+
+def test_without_scripts_the_block_says_all(seven, tmp_path):
+    """In a frame that may run none; Chromium prints no page whose scripts are off for itself."""
+    seen = words(framed(seven, tmp_path, "document.body.innerText", 'sandbox="allow-same-origin"'))
+    assert_says_all(seen)
+    assert "Raw test table" in seen
+    assert "test_room.py::test_failed" not in seen
+
+
+def test_without_scripts_the_raw_table_says_why_it_is_empty(seven, tmp_path):
+    opened = "document.querySelector('.mm-raw').open = true, document.body.innerText"
+    seen = words(framed(seven, tmp_path, opened, 'sandbox="allow-same-origin"'))
+    assert "This table needs scripts. Everything in it also stands above." in seen
+
+
+def test_even_unescaped_text_could_do_nothing(seven, tmp_path):
+    evil = '<img src="data:x" onerror="document.title=\'OWNED\'"><script>document.title="OWNED"</script>'
+    page = tmp_path / "evil.html"
+    mark = '<section class="mm"'
+    page.write_text(seven.page.replace(mark, evil + mark, 1), encoding="utf-8")
+    shown = browser.dom(page, tmp_path / "browser")
+    assert evil.partition(" ")[0] in shown
+    assert "<title" in shown
+    assert "OWNED</title>" not in shown
+    assert 'class="col-outcome"' in shown, "the page's own script runs"
+
+
+def test_on_a_phone_nothing_is_wider_than_the_screen(seven, tmp_path):
+    """A frame of 400 px: Chromium's own windows do not get that narrow."""
+    root = "document.documentElement"
+    seen = words(framed(seven, tmp_path, f"{root}.clientWidth + ' ' + {root}.scrollWidth"))
+    there, needed = map(int, seen.split())
+    assert 0 < there <= 400
+    assert needed == there
+
+
+def framed(run, folder, script, attributes="") -> str:
+    """Return what a script sees in the report, shown in a frame as wide as a phone."""
+    (folder / "report.html").write_text(run.page, encoding="utf-8")
+    (folder / "frame.html").write_text(
+        f'<iframe {attributes} src="report.html" style="width:400px;height:800px"></iframe><pre>'
+        "</pre><script>onload = () => { const document = "
+        "self.document.querySelector('iframe').contentDocument; "
+        f"self.document.querySelector('pre').textContent = ({script}) }}</script>",
+        encoding="utf-8",
+    )
+    flag = "--allow-file-access-from-files"
+    page = browser.dom(folder / "frame.html", folder / "browser", flag)
+    return re.search(r"(?s)<pre>(.*?)</pre>", page)[1]
+
+
+def test_five_hundred_findings_open(tmp_path):
+    evidence = {"size_bytes": 1000, "expected_bytes": 1517224}
+    found = [
+        a_finding(f"x.{n}", OUTCOMES[n % 7], what="A file is cut short. " * 5, facts=evidence)
+        for n in range(500)
+    ]
+    text = rendered(found, exit_code=1)
+    assert len(text.encode()) < 1_000_000
+    page = tmp_path / "page.html"
+    page.write_text(text, encoding="utf-8")
+    shown = words(browser.dom(page, tmp_path / "browser"))
+    assert "failed 72 does not hold" in shown
+    assert "x.499" in shown
