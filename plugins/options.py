@@ -24,6 +24,9 @@ from modelmedic.profile.loader import load_profile
 DEFAULT_PROFILE = "wan2.2-ti2v-5b"
 RISKS = ("costly", "destructive")
 EMBEDDED_DEMO = "embedded:demo"
+# pytest's options that only list, and those that leave out checks.
+LISTINGS = ("collectonly", "help", "markers", "showfixtures", "show_fixtures_per_test", "cacheshow")
+_SELECTING = ("keyword", "markexpr", "lf", "deselect", "stepwise", "ignore", "ignore_glob")
 
 # Option, ini type, default, help. Ini names are modelmedic_<name>, variables MODELMEDIC_<NAME>.
 _SETTINGS: tuple[tuple[str, str, str], ...] = (
@@ -137,23 +140,40 @@ def _examination(config: pytest.Config) -> Examination:
     )
     context, hub = _with_embedded_hub(config, context, told)
     mode = _mode(config)
+    is_closing = os.environ.get("MODELMEDIC_CLOSING_PASS") == "1"
     engine = Engine(context, budget=_budget(config), extras={"tokens": _tokens(mode)})
+    facts = FactBook(context, engine.generation)
+    report_dir = Path(told.get("report_dir") or _report_dir(config, context))
+    if is_closing:  # what the run before it hashed
+        from modelmedic.facts import file_hashes
+
+        facts.memo.update(file_hashes.recalled(report_dir / file_hashes.NAME))
     return Examination(
         context=context,
-        facts=FactBook(context, engine.generation),
+        facts=facts,
         engine=engine,
         registry=Registry(),
         mode=mode,
         allowed=_allowed(config),
         rootdir=config.rootpath,
         plan_file=_plan_file(config),
-        report_dir=Path(told.get("report_dir") or _report_dir(config, context)),
+        report_dir=report_dir,
         is_worker=hasattr(config, "workerinput"),
-        is_closing=os.environ.get("MODELMEDIC_CLOSING_PASS") == "1",
+        is_closing=is_closing,
+        is_listing=any(getattr(config.option, name, None) for name in LISTINGS),
+        is_partial=_is_partial(config),
         hub=hub,
-        is_verbose=config.option.verbose > 0,
+        is_verbose=getattr(config.option, "verbose", 0) > 0,
         strict_degraded=bool(_setting(config, "strict_degraded")),
     )
+
+
+def _is_partial(config: pytest.Config) -> bool:
+    """Return whether the command line leaves out some of the shipped checks."""
+    room = rooms.room("checks")
+    paths = [Path(config.invocation_params.dir, str(arg)).resolve() for arg in config.args]
+    is_whole = any(path == room or path in room.parents for path in paths)
+    return not is_whole or any(getattr(config.option, name, None) for name in _SELECTING)
 
 
 def _mode(config: pytest.Config) -> str:

@@ -22,7 +22,7 @@ _WORDS: dict[str, tuple[str, dict[str, bool]]] = {
 def pytest_configure(config: pytest.Config) -> None:
     """Replace tracebacks by words; -v still shows one."""
     found = examination.of(config)
-    if found is None:
+    if found is None or not config.pluginmanager.hasplugin("terminal"):
         return
     option = config.option
     if option.verbose <= 0 and option.tbstyle == "auto":

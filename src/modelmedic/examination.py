@@ -12,6 +12,7 @@ from modelmedic.context import Context
 from modelmedic.facts.book import FactBook
 from modelmedic.findings import Finding, Outcome
 from modelmedic.healing.engine import Engine
+from modelmedic.healing.interrupts import Interrupts
 from modelmedic.healing.registry import Registry
 from modelmedic.needs import Needs
 
@@ -43,6 +44,9 @@ class Examination:
     hub: Any = None  # the embedded Hub, when this process serves it
     is_worker: bool = False
     is_closing: bool = False
+    is_listing: bool = False  # --co and the like: nothing is judged
+    is_partial: bool = False  # some checks were left out by the person
+    interrupts: Interrupts = field(default_factory=Interrupts)
     strict_degraded: bool = False
     is_verbose: bool = False  # -v: a traceback beside the words
     started_at: float = field(default_factory=time.time)
@@ -50,9 +54,7 @@ class Examination:
     plans: list[dict[str, Any]] = field(default_factory=list)  # of --heal=plan, as JSON values
     healable: set[str] = field(default_factory=set)  # checks that name a recovery
     notes: list[str] = field(default_factory=list)  # sentences for the end of the run
-    repaired: bool = False
     exit_code: int | None = None
-    closing: dict[str, Any] = field(default_factory=dict)  # outcomes of the closing pass
 
 
 def attach(config: object, examination: Examination) -> None:

@@ -160,6 +160,7 @@ def environment(found: Examination) -> dict[str, Any]:
         "stage_reason": context.stage_reason,
         "is_deep": context.deep,
         "is_offline": context.offline,
+        "is_partial": found.is_partial,
     }
 
 
