@@ -209,6 +209,8 @@ class Healer:
             value = yield
             repair.refuse_empty()
             if self.examination.mode != "plan":
+                if self.examination.accepted is not None:
+                    self.examination.accepted.bind(repair.plan)
                 self._consent(repair)
                 repair.applied = self.engine.apply(repair.plan)
         except BaseException as error:

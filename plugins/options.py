@@ -8,7 +8,7 @@ import secrets
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -20,6 +20,9 @@ from modelmedic.facts.book import FactBook
 from modelmedic.healing.engine import Budget, Engine
 from modelmedic.healing.registry import Registry
 from modelmedic.profile.loader import load_profile
+
+if TYPE_CHECKING:
+    from modelmedic.healing.planfile import PlanFile
 
 DEFAULT_PROFILE = "wan2.2-ti2v-5b"
 RISKS = ("costly", "destructive")
@@ -41,7 +44,7 @@ _SETTINGS: tuple[tuple[str, str, str], ...] = (
     ("allow", "costly,destructive", "risk classes --heal may use besides safe"),
     ("heal_budget_bytes", "N", "fetch at most N bytes in this run"),
     ("heal_budget_seconds", "N", "begin no repair after N seconds"),
-    ("plan_file", "F", "where --heal=plan writes its plan (default: plan.json in --report-dir)"),
+    ("plan_file", "F", "with --heal=plan: where to write the plan; with --heal: apply only that"),
     ("report_dir", "DIR", "where report.json, report.html and junit.xml go"),
 )
 _FLAGS: tuple[tuple[str, str], ...] = (
@@ -157,6 +160,7 @@ def _examination(config: pytest.Config) -> Examination:
         allowed=_allowed(config),
         rootdir=config.rootpath,
         plan_file=_plan_file(config),
+        accepted=_accepted(config, mode, context, hub),
         report_dir=report_dir,
         is_worker=hasattr(config, "workerinput"),
         is_closing=is_closing,
@@ -292,6 +296,24 @@ def _report_dir(config: pytest.Config, context: Context) -> Path:
 def _plan_file(config: pytest.Config) -> Path | None:
     given = _setting(config, "plan_file")
     return Path(config.invocation_params.dir, given).absolute() if given else None
+
+
+def _accepted(config: pytest.Config, mode: str, context: Context, hub: Any) -> PlanFile | None:
+    """Return the plan that a repairing run keeps to; None when it may do what it finds."""
+    path = _plan_file(config)
+    if path is None or mode == "plan":
+        return None
+    if mode == "check":
+        raise pytest.UsageError("--plan-file needs --heal=plan, which writes it, or --heal.")
+    from modelmedic.healing import planfile
+
+    return planfile.read(path, context, _hub_url(config, hub))
+
+
+def _hub_url(config: pytest.Config, hub: Any) -> str | None:
+    """Return the address of the embedded Hub, which a worker was told."""
+    told: dict[str, Any] = getattr(config, "workerinput", {}).get("modelmedic", {})
+    return str(hub.endpoint) if hub is not None else told.get("hub")
 
 
 def _command(config: pytest.Config) -> str:

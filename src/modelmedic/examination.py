@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from modelmedic import rooms
 from modelmedic.context import Context
@@ -15,6 +15,9 @@ from modelmedic.healing.engine import Engine
 from modelmedic.healing.interrupts import Interrupts
 from modelmedic.healing.registry import Registry
 from modelmedic.needs import Needs
+
+if TYPE_CHECKING:
+    from modelmedic.healing.planfile import PlanFile
 
 _ATTRIBUTE = "_modelmedic_examination"
 
@@ -37,6 +40,7 @@ class Examination:
     report_dir: Path
     rootdir: Path = field(default_factory=rooms.home)  # what node ids are relative to
     plan_file: Path | None = None  # None: plan.json in the report folder
+    accepted: PlanFile | None = None  # --plan-file: repair only what stands in it
     needs: Needs = field(default_factory=lambda: Needs(()))
     outcomes: dict[str, Outcome] = field(default_factory=dict)  # by node id, as checks end
     names: dict[str, str] = field(default_factory=dict)  # node id: check id
