@@ -15,7 +15,7 @@ from modelmedic.findings import Attempt, Finding, Outcome
 from modelmedic.healing import journal as journals
 from modelmedic.healing.engine import Plan, undo_repair
 from modelmedic.operations import kinds
-from modelmedic.text import size
+from modelmedic.text import counted, size
 
 _GOOD = frozenset({Outcome.PASSED.value, Outcome.HEALED.value, Outcome.DEGRADED.value})
 _BAD = frozenset({Outcome.FAILED.value, Outcome.UNKNOWN.value})
@@ -55,7 +55,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         )
         return
     try:
-        _close(found)
+        _close(session, found)
     except KeyboardInterrupt:
         found.notes.append(
             "The closing pass was stopped: what was healed was judged only by the check itself."
@@ -69,8 +69,12 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
-def _close(found: Examination) -> None:
+def _close(session: pytest.Session, found: Examination) -> None:
     """Run the closing pass, undo what broke a check, and retire what is kept too long."""
+    steps = session.config.pluginmanager.get_plugin("modelmedic:steps")
+    if steps is not None:
+        count = counted(len(found.findings), "check")
+        steps.say(f"closing pass: a fresh process judges the {count} once more, read-only ...")
     with found.engine.locked():
         left = ClosingPass(found).judge()
     found.notes.append(

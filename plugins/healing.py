@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Generator
 from typing import Any
 
@@ -183,6 +184,9 @@ class Healer:
                 trouble = "" if kept else self._undo(repair)
                 told = _attempt_of(repair, kept is not None, is_stopped=is_stopped, trouble=trouble)
                 self.attempts.append(told)
+                progress = self.config.pluginmanager.get_plugin("modelmedic:steps")
+                if progress is not None:
+                    progress.ended(repair, told)
         return phases, kept
 
     def _undo(self, repair: Repair) -> str:
@@ -212,13 +216,18 @@ class Healer:
                 if self.examination.accepted is not None:
                     self.examination.accepted.bind(repair.plan)
                 self._consent(repair)
-                repair.applied = self.engine.apply(repair.plan)
+                with self._shown(repair):
+                    repair.applied = self.engine.apply(repair.plan)
         except BaseException as error:
             repair.problem = error
             raise
         finally:
             self.examination.facts.forget()
         return value
+
+    def _shown(self, repair: Repair) -> contextlib.AbstractContextManager[None]:
+        progress = self.config.pluginmanager.get_plugin("modelmedic:steps")
+        return progress.shown(repair) if progress is not None else contextlib.nullcontext()
 
     def _consent(self, repair: Repair) -> None:
         """Refuse what the person did not allow.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import os
 import secrets
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +19,7 @@ from modelmedic.facts.book import FactBook
 from modelmedic.healing.engine import Budget, Engine
 from modelmedic.healing.registry import Registry
 from modelmedic.profile.loader import load_profile
+from modelmedic.text import quoted
 
 if TYPE_CHECKING:
     from modelmedic.healing.planfile import PlanFile
@@ -323,20 +323,13 @@ def _command(config: pytest.Config) -> str:
     for name in ("profile", "install_dir", "target_python", "stage"):
         value = _setting(config, name)
         if value:
-            parts.append(f"{_option(name)}={_quoted(str(value))}")
+            parts.append(f"{_option(name)}={quoted(str(value))}")
     return " ".join(parts)
 
 
 def _paths(config: pytest.Config) -> list[str]:
     """Return the ini file and the paths of the command line, as the person gave them."""
     given = [str(arg) for arg in config.invocation_params.args]
-    ini = ["-c", _quoted(str(config.inipath))] if "-c" in given and config.inipath else []
-    paths = [_quoted(arg) for arg in given if arg in config.args]
+    ini = ["-c", quoted(str(config.inipath))] if "-c" in given and config.inipath else []
+    paths = [quoted(arg) for arg in given if arg in config.args]
     return [*ini, *paths]
-
-
-def _quoted(value: str) -> str:
-    import shlex
-    import subprocess
-
-    return subprocess.list2cmdline([value]) if sys.platform == "win32" else shlex.quote(value)

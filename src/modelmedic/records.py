@@ -154,6 +154,7 @@ def environment(found: Examination) -> dict[str, Any]:
         "python": sys.version.split()[0],
         "command": context.command,
         "next_command": summary.next_command(found),
+        "undo_command": summary.undo_command(found),
         "notes": list(found.notes),
         "install_reason": context.install_reason,
         "target_reason": context.target_reason,

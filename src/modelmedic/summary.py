@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import textwrap
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -14,7 +16,7 @@ from modelmedic.examination import Examination
 from modelmedic.findings import Attempt, Finding, Outcome
 from modelmedic.healing import journal
 from modelmedic.operations.base import RISKS
-from modelmedic.text import counted, duration, printable, size
+from modelmedic.text import counted, duration, printable, quoted, size
 
 WIDTH = 96
 _SHOWN = (Outcome.HEALED, Outcome.DEGRADED, Outcome.UNKNOWN, Outcome.FAILED)
@@ -134,6 +136,8 @@ def last_lines(found: Examination) -> list[tuple[str, Markup]]:
     lines.append((f"Verdict: {verdict}", markup))
     if step := next_command(found) or _first_step(found):
         lines.append((f"Next:    {step}", {"bold": True}))
+    if back := undo_command(found):
+        lines.append((f"Undo:    {back}", {}))
     lines.append((f"Report:  {printable(found.report_dir / 'report.html')}", {}))
     return lines
 
@@ -196,6 +200,16 @@ def next_command(found: Examination) -> str:
     if found.mode == "check" and any(f.check in found.healable for f in bad):
         return context.run_command("--heal=plan")
     return ""
+
+
+def undo_command(found: Examination) -> str:
+    """Return the command that puts back what this run repaired; empty when it repaired nothing."""
+    if not any(attempt.verdict == "healed" for f in found.findings for attempt in f.attempts):
+        return ""
+    is_command = os.environ.get("MODELMEDIC_INVOKED_AS", "").startswith("modelmedic ")
+    form = "modelmedic" if is_command else f"{quoted(sys.executable)} -m modelmedic"
+    place = quoted(str(found.context.place))
+    return f"{form} undo {found.context.run_id} --install-dir={place}"
 
 
 def _first_step(found: Examination) -> str:
