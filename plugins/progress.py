@@ -78,6 +78,7 @@ class Progress:
             self._reporter.ensure_newline()
             yield
         finally:
+            self._reporter.flush()  # what is still in the buffer would be captured
             if capture is not None:
                 capture.resume_global_capture()
 
