@@ -12,12 +12,13 @@ from typing import Any
 
 import pytest
 
-from modelmedic import examination, goodcopies, rooms, runs
+from modelmedic import examination, goodcopies, rooms, runs, support
 from modelmedic.endings import broken_off, exit_code
 from modelmedic.errors import message
 from modelmedic.examination import Examination
 from modelmedic.findings import Attempt, Finding, Outcome
 from modelmedic.records import Recorder, write_text
+from modelmedic.summary import record_verdict
 from modelmedic.text import visible
 
 _NAME = "modelmedic:record"
@@ -249,6 +250,7 @@ class Recording:
             record = self.recorder.finish(code)
             self._finish_html(record)
             self._finish_junit()
+            self._finish_support(record)
         except OSError as error:
             self.tell_unwritten(error)
             code = self._exit_code(code)
@@ -297,6 +299,11 @@ class Recording:
             text = re.sub(r' hostname="[^"]*"', ' hostname="masked"', text, count=1)
             text = _CASE_NAMES.sub(self._masked_attribute, text)
             write_text(path, text, is_private=False)
+
+    def _finish_support(self, record: dict[str, Any]) -> None:
+        """Write what a person pastes when asking for help; nothing when all is well."""
+        if text := support.text(record, record_verdict(record)[0]):
+            write_text(self.examination.report_dir / support.NAME, text, is_private=False)
 
     def _masked_attribute(self, match: re.Match[str]) -> str:
         name = html.unescape(match[2])

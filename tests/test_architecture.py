@@ -30,7 +30,7 @@ LAYERS = (
     ("operations", "transfer", "goodcopies"),
     ("strategies",),
     ("healing", "reliability", "monitor", "history"),
-    ("examination", "verdicts", "closing", "records", "summary", "endings", "runs"),
+    ("examination", "verdicts", "closing", "records", "summary", "support", "endings", "runs"),
     ("entry", "cli", "__main__"),
 )
 FACTS_MAY_KNOW = {"profile.model", "context"}  # plain data; design: imports point downward

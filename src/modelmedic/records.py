@@ -20,7 +20,11 @@ from modelmedic.masking import Masker
 SCHEMA = 1
 NAME = "report.json"
 JOURNAL_NAME = "findings.jsonl"  # grows as checks end; removed once the record is whole
-BESIDE = ("report.html", "junit.xml")  # what else a run writes; an older run's would mislead
+BESIDE = (
+    "report.html",
+    "junit.xml",
+    "support.txt",
+)  # what else a run writes; an older run's would mislead
 
 # Undecodable bytes of hostile file names arrive as surrogates, which strict JSON readers refuse.
 _SURROGATES = re.compile("[\ud800-\udfff]")

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from modelmedic import __version__, rooms
+from modelmedic import __version__, rooms, support
 from modelmedic.endings import INTERRUPTED
 from modelmedic.errors import ModelmedicError
 from modelmedic.examination import Examination
@@ -138,6 +138,9 @@ def last_lines(found: Examination) -> list[tuple[str, Markup]]:
         lines.append((f"Next:    {step}", {"bold": True}))
     if back := undo_command(found):
         lines.append((f"Undo:    {back}", {}))
+    if found.mode in {"apply", "ask"} and _has_cause(found):
+        path = printable(found.report_dir / support.NAME)
+        lines.append((f"Support: {path} (masked; paste it where you ask for help)", {}))
     lines.append((f"Report:  {printable(found.report_dir / 'report.html')}", {}))
     return lines
 
@@ -200,6 +203,10 @@ def next_command(found: Examination) -> str:
     if found.mode == "check" and any(f.check in found.healable for f in bad):
         return context.run_command("--heal=plan")
     return ""
+
+
+def _has_cause(found: Examination) -> bool:
+    return any(Outcome(finding.outcome).is_cause_of_exit_1 for finding in found.findings)
 
 
 def undo_command(found: Examination) -> str:
