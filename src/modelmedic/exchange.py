@@ -7,6 +7,7 @@ used, a token goes to its own origin only, a redirect leads to http or https onl
 from __future__ import annotations
 
 import contextlib
+import http.client
 import re
 import socket
 import ssl
@@ -49,6 +50,8 @@ class Watch:
     def __init__(self, deadline: float) -> None:
         self.deadline = deadline
         self.connection: Any = None  # the one in use, an http.client.HTTPConnection
+        self.socket: Any = None  # of the response; a connection may have given it away by then
+        self.response: http.client.HTTPResponse | None = None
         self.reason = ""
         self._began: float | None = None
         self._stopped = threading.Event()
@@ -91,8 +94,23 @@ class Watch:
             watch.connection = connection  # a kept connection is not made anew
             return kind.putrequest(connection, *args, **options)
 
-        added = {"connect": connect, "putrequest": putrequest, "is_watched": True}
+        def response_class(held: Any, *args: Any, **options: Any) -> http.client.HTTPResponse:
+            watch.socket = held
+            watch.response = http.client.HTTPResponse(held, *args, **options)
+            return watch.response
+
+        added = {
+            "connect": connect,
+            "putrequest": putrequest,
+            "response_class": staticmethod(response_class),
+            "is_watched": True,
+        }
         pool.ConnectionCls = type(f"Watched{kind.__name__}", (kind,), added)
+
+    def close(self) -> None:
+        """Close an answer whose header urllib3 refused: it leaves the socket open."""
+        if self.response is not None:
+            self.response.close()
 
     def _run(self) -> None:
         while not self._stopped.wait(min(_TICK_SECONDS, CALL_SECONDS / 4)):
@@ -108,11 +126,11 @@ class Watch:
 
     def _shut_down(self) -> None:
         """End the connection in use; done again at each tick, for a handshake changes sockets."""
-        held = getattr(self.connection, "sock", None)
-        if isinstance(held, socket.socket):
-            with contextlib.suppress(OSError):
-                # Not the method of SSLSocket: that one takes the decryption off as well.
-                socket.socket.shutdown(held, socket.SHUT_RDWR)
+        for held in (getattr(self.connection, "sock", None), self.socket):
+            if isinstance(held, socket.socket):
+                with contextlib.suppress(OSError):
+                    # Not the method of SSLSocket: that one takes the decryption off as well.
+                    socket.socket.shutdown(held, socket.SHUT_RDWR)
 
 
 class Exchange:
@@ -204,6 +222,7 @@ class Exchange:
                 proxies=_no_proxy() if _is_loopback(url) else None,
             )
         except Exception as error:
+            self._watch.close()
             self._watch.end()
             raise _judged(error) from error
         self._watch.end()
@@ -264,7 +283,8 @@ def _session(watch: Watch) -> requests.Session:
     class Session(requests.Session):
         def get_redirect_target(self, resp: requests.Response) -> str | None:
             """Say that there is none: requests would read the whole body to follow it."""
-            return None  # noqa: RET501 - of a "str | None"
+            del resp
+            return None
 
     session = Session()
     session.mount("http://", Adapter())
