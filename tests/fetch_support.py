@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 
@@ -18,15 +19,21 @@ class RawServer:
     the server stops.
     """
 
-    def __init__(self, answer: Callable[[RawServer, socket.socket, str], None]) -> None:
+    def __init__(
+        self,
+        answer: Callable[[RawServer, socket.socket, str], None],
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self.heads: list[str] = []
         self.stopped = threading.Event()
         self._answer = answer
+        self._tls = tls
         self._threads: list[threading.Thread] = []
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._listener.settimeout(0.05)
         self.port = self._listener.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}/file"
+        self.connections = 0
+        self.url = f"http{'s' if tls else ''}://127.0.0.1:{self.port}/file"
         self._loop = threading.Thread(target=self._run, daemon=True)
         self._loop.start()
 
@@ -49,13 +56,18 @@ class RawServer:
                 connection, _peer = self._listener.accept()
             except TimeoutError:
                 continue
+            self.connections += 1
             thread = threading.Thread(target=self._serve, args=(connection,), daemon=True)
             self._threads.append(thread)
             thread.start()
 
     def _serve(self, connection: socket.socket) -> None:
         connection.settimeout(10)
-        with connection, contextlib.suppress(OSError):
+        with contextlib.ExitStack() as opened, contextlib.suppress(OSError):
+            opened.enter_context(connection)
+            if self._tls:
+                connection = self._tls.wrap_socket(connection, server_side=True)
+                opened.enter_context(connection)
             head = b""
             while b"\r\n\r\n" not in head:
                 piece = connection.recv(65536)
@@ -69,14 +81,17 @@ class RawServer:
 
 
 @contextlib.contextmanager
-def raw(answer: bytes | Callable[[RawServer, socket.socket, str], None]) -> Iterator[RawServer]:
+def raw(
+    answer: bytes | Callable[[RawServer, socket.socket, str], None],
+    tls: ssl.SSLContext | None = None,
+) -> Iterator[RawServer]:
     """Serve the same bytes to everyone, or what a function sends."""
 
     def same(_server: RawServer, connection: socket.socket, _head: str) -> None:
         assert isinstance(answer, bytes)
         connection.sendall(answer)
 
-    server = RawServer(answer if callable(answer) else same)
+    server = RawServer(answer if callable(answer) else same, tls)
     try:
         yield server
     finally:

@@ -6,8 +6,9 @@ import hashlib
 import os
 
 import pytest
+import trustme
 from fetch_support import authorization, raw, reply
-from network_support import VARIABLES
+from network_support import VARIABLES, server_context
 
 from modelmedic import transfer
 from modelmedic.transfer import TransferFailed, Wanted
@@ -122,3 +123,35 @@ def test_a_token_that_is_none_is_not_sent_nor_shown(part, token):
             transfer.fetch(server.url, part, WANTED, extras=extras)
     assert "cret" not in str(raised.value)
     assert not server.heads
+
+
+@pytest.fixture(scope="module")
+def authority():
+    return trustme.CA()
+
+
+@pytest.fixture
+def secured(authority):
+    with raw(WHOLE, server_context(authority.issue_cert("127.0.0.1"))) as server:
+        yield server
+
+
+def test_the_environments_certificates_count_on_this_machine_too(
+    part, secured, authority, monkeypatch, tmp_path
+):
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "ca.pem"))
+    assert transfer.fetch(secured.url, part, WANTED) == len(DATA)
+
+
+def test_a_certificate_nobody_vouches_for_is_final(part, secured):
+    with pytest.raises(TransferFailed, match="certificate verify failed"):
+        transfer.fetch(secured.url, part, WANTED, extras={"sleep": pytest.fail})
+    assert secured.connections == 1
+    assert not secured.heads
+
+
+def test_certificates_that_are_not_there_are_named(part, secured, monkeypatch):
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere/ca.pem")
+    with pytest.raises(TransferFailed, match=r"/nowhere/ca\.pem"):
+        transfer.fetch(secured.url, part, WANTED, extras={"sleep": pytest.fail})

@@ -10,7 +10,9 @@ import threading
 import time
 
 import pytest
+import trustme
 from fetch_support import asked_from, raw, reply
+from network_support import server_context
 
 from modelmedic import exchange, transfer
 from modelmedic.testing._faults import Fault
@@ -49,8 +51,8 @@ def dripping(head, pieces):
     return answer
 
 
-def left(answer, part, reason, wanted=MANY):
-    with raw(answer) as server:
+def left(answer, part, reason, wanted=MANY, tls=None):
+    with raw(answer, tls) as server:
         server.came_to_the_end = False
         with pytest.raises(TransferFailed, match=reason):
             transfer.fetch(server.url, part, wanted, extras=NO_SLEEP)
@@ -72,6 +74,17 @@ def test_a_header_that_drips_is_left(part):
 def test_a_chunk_whose_length_drips_is_left(part):
     head = reply("200 OK", "Transfer-Encoding: chunked", body=b"1; name=", length=False)
     left(dripping(head, [b"x"] * DRIPS), part, "less than 1 KiB a second")
+
+
+@pytest.mark.parametrize("where", ["header", "chunk"])
+def test_what_drips_behind_tls_is_left(part, where, monkeypatch, tmp_path):
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "ca.pem"))
+    chunk = reply("200 OK", "Transfer-Encoding: chunked", body=b"1; name=", length=False)
+    head = {"header": b"HTTP/1.1 200 OK\r\nX-Endless: ", "chunk": chunk}[where]
+    tls = server_context(authority.issue_cert("127.0.0.1"))
+    left(dripping(head, [b"x"] * DRIPS), part, "less than 1 KiB a second", tls=tls)
 
 
 def test_a_redirect_whose_text_drips_costs_nothing(part):
