@@ -27,7 +27,7 @@ LAYERS = (
     ("profile.model", "context", "findings", "testing"),
     ("facts",),
     ("profile", "needs", "discovery"),
-    ("operations", "transfer", "goodcopies"),
+    ("operations", "transfer", "exchange", "http_answer", "goodcopies"),
     ("strategies",),
     ("healing", "reliability", "monitor", "history"),
     ("examination", "verdicts", "closing", "records", "summary", "support", "endings", "runs"),

@@ -10,6 +10,7 @@ from modelmedic.errors import RecoveryRefused
 from modelmedic.operations import aside
 from modelmedic.operations.aside import Was
 from modelmedic.operations.base import Cost, Operation, Workshop, identity_json, is_same
+from modelmedic.operations.copy_file import CopyFile
 from modelmedic.operations.fetch_file import FetchFile
 from modelmedic.text import counted, printable, size
 
@@ -197,7 +198,7 @@ class ReplaceFile(Operation):
 
 
 KINDS: dict[str, type[Operation]] = {
-    kind.kind: kind for kind in (MakeDir, Rename, SetAside, ReplaceFile, FetchFile)
+    kind.kind: kind for kind in (MakeDir, Rename, SetAside, ReplaceFile, CopyFile, FetchFile)
 }
 
 
