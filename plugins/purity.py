@@ -13,6 +13,7 @@ from modelmedic.examination import Examination
 from modelmedic.findings import Finding, Outcome
 from modelmedic.text import counted
 
+_NOBODY = nullcontext()
 _SENT = "modelmedic_broken"  # what a worker tells the controller when it ends
 
 
@@ -37,25 +38,34 @@ class Guard:
 
     def __init__(self, found: Examination) -> None:
         self.examination = found
+        self._earlier = len(purity.broken())  # of another run in this process
         self._told: list[tuple[str, str]] = []  # by workers: what, why
+        self._item: pytest.Item | None = None  # the one of ``_watch``
+        self._watch: purity.Watch | None = None  # None: it is no check
 
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None, object, object]:
         """Watch the fixtures of a check being made."""
-        with _watching(item):
+        with self._watching(item):
             return (yield)
 
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, object, object]:
         """Watch a check."""
-        with _watching(item):
+        with self._watching(item):
             return (yield)
 
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_runtest_teardown(self, item: pytest.Item) -> Generator[None, object, object]:
         """Watch the fixtures of a check being torn down."""
-        with _watching(item):
+        with self._watching(item):
             return (yield)
+
+    def _watching(self, item: pytest.Item) -> AbstractContextManager[None]:
+        """Return the watch of a check, the same for all its phases until a promise is broken."""
+        if item is not self._item or (self._watch is not None and self._watch.broken):
+            self._item, self._watch = item, _watch(item)
+        return _NOBODY if self._watch is None else purity.watching(self._watch)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
@@ -64,7 +74,7 @@ class Guard:
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Make the run end with our own fault if a promise was broken anywhere."""
-        own = [(error.what, error.why) for error in purity.broken()]
+        own = [(error.what, error.why) for error in purity.broken()[self._earlier :]]
         if self.examination.is_worker:
             session.config.workeroutput[_SENT] = own  # type: ignore[attr-defined]
             return
@@ -136,12 +146,10 @@ class Repairs:
             return (yield)
 
 
-def _watching(item: pytest.Item) -> AbstractContextManager[None]:
+def _watch(item: pytest.Item) -> purity.Watch | None:
     marker = item.get_closest_marker("check")
     if marker is None:
-        return nullcontext()
+        return None
     name = marker.args[0] if marker.args else marker.kwargs.get("id")
     callspec = getattr(item, "callspec", None)
-    return purity.watching(
-        purity.Watch(f"the check {name}[{callspec.id}]" if callspec else f"the check {name}")
-    )
+    return purity.Watch(f"the check {name}[{callspec.id}]" if callspec else f"the check {name}")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 from demo_support import Desk, snapshot
-from room_support import Room
+from purity_support import HEAD, OWN_FAULT, assert_named, by_check, room
 
-OWN_FAULT = 3
+__all__ = ["room"]  # a fixture is used by its name
 
 # What a check may do wrong in the install, which holds "file" and the folder "full". Each line is
 # tried plainly; nothing of it may happen.
@@ -32,6 +32,7 @@ DEEDS = {
     "chown": "os.chown(place / 'file', os.getuid(), os.getgid())",
     "utime": "os.utime(place / 'file', (1, 1))",
     "xattr": "os.setxattr(place / 'file', 'user.x', b'1')",
+    "removexattr": "os.removexattr(place / 'file', 'user.x')",
     "copy": "shutil.copy(place / 'file', place / 'new')",
     "tempfile": "tempfile.NamedTemporaryFile()",
     "sqlite": "sqlite3.connect(place / 'new')",
@@ -41,21 +42,23 @@ DEEDS = {
     "system": "os.system('touch new')",
     "os.popen": "os.popen('touch new')",
     "fork": "os.fork() or os._exit(0)",
+    "forkpty": "os.forkpty()[0] or os._exit(0)",
+    "pty": "pty.spawn(['touch', 'new'])",
     "posix_spawn": "os.posix_spawn(sys.executable, [sys.executable, '-c', touch], {})",
     "exec": "os.execv(sys.executable, [sys.executable, '-c', touch])",
     "kill": "os.kill(os.getppid(), signal.SIGTERM)",
+    "killpg": "os.killpg(os.getppid(), signal.SIGTERM)",
     "connect": "socket.create_connection(('127.0.0.1', 9))",
     "connect_ex": "socket.socket().connect_ex(('127.0.0.1', 9))",
     "bind": "socket.socket().bind(('127.0.0.1', 0))",
-    "sendto": "socket.socket(type=socket.SOCK_DGRAM).sendto(b'x', ('127.0.0.1', 9))",
+    "sendto": "udp.sendto(b'x', ('127.0.0.1', 9))",
+    "sendmsg": "udp.sendmsg([b'x'], [], 0, ('127.0.0.1', 9))",
+    "gethostbyname": "socket.gethostbyname('example.invalid')",
+    "gethostbyaddr": "socket.gethostbyaddr('127.0.0.1')",
+    "getnameinfo": "socket.getnameinfo(('127.0.0.1', 9), 0)",
     "lookup": "socket.getaddrinfo('example.invalid', 80)",
     "urlopen": "urllib.request.urlopen('http://127.0.0.1:9/')",
 }
-HEAD = """
-import contextlib, shutil, sqlite3, subprocess, sys, tempfile, threading, urllib.request
-from modelmedic import commands
-from modelmedic.facts.book import probe
-"""
 EACH = f"""
 DEEDS = {DEEDS!r}
 
@@ -65,39 +68,13 @@ def test_deed(context, name):
     '''It changes nothing.'''
     place = context.place
     names = dict(globals(), place=place, folder=os.open(place, os.O_RDONLY),
-                 handle=os.open(place / "file", os.O_RDONLY),
+                 udp=socket.socket(type=socket.SOCK_DGRAM), handle=os.open(place / "file", os.O_RDONLY),
                  touch=f"open({{str(place / 'new')!r}}, 'w')")
     try:
         exec(DEEDS[name], names)
     except OSError:
         pass
 """
-
-
-@pytest.fixture
-def room(tmp_path):
-    install = tmp_path / "install"
-    (install / "full").mkdir(parents=True)
-    (install / "empty").mkdir()
-    for name in ("file", "full/inner"):
-        (install / name).write_text("content")
-    return Room(tmp_path)
-
-
-def by_check(run):
-    return {finding["check"]: finding for finding in run.record["findings"]}
-
-
-def assert_named(run, words):
-    """The run ends with our own fault and names the offender, on the screen and in the record."""
-    assert run.code == OWN_FAULT, run.out
-    assert run.record["exit_code"] == OWN_FAULT
-    findings = [f for f in run.record["findings"] if words in f["what"]]
-    assert findings, [f["what"] for f in run.record["findings"]]
-    assert {f["outcome"] for f in findings} == {"unknown"}
-    assert words in " ".join(run.out.split())
-    assert "Traceback" not in run.out
-    return findings
 
 
 def test_every_deed_is_stopped_and_named(room):
@@ -229,146 +206,6 @@ def test_after(after): '''It has a fixture.'''
     assert_named(run, "The check room.before broke its promise")
     assert_named(run, "The check room.after broke its promise")
     assert not (room.folder / "install" / "new").exists()
-
-
-# -- probes ----------------------------------------------------------------------------------------
-
-PROBES = """
-@probe("local_read")
-def read_plainly(facts): (facts.context.place / "new").write_text("x")
-
-@probe("local_read")
-def read_slyly(facts):
-    with contextlib.suppress(BaseException):
-        subprocess.run(["true"])
-    return 1
-
-@probe("local_read")
-def read_through_a_thread(facts):
-    thread = threading.Thread(target=lambda: socket.create_connection(("127.0.0.1", 9)))
-    thread.start()
-    thread.join()
-    return 1
-"""
-
-
-@pytest.mark.parametrize(
-    ("name", "deed"),
-    [("plainly", "write"), ("slyly", "start true"), ("through_a_thread", "connect to 127.0.0.1")],
-)
-def test_a_probe_is_named_by_every_check_that_asks_it(room, name, deed):
-    run = room.run(
-        HEAD
-        + PROBES
-        + f"""
-@pytest.mark.check("room.first", area="system")
-def test_first(facts):
-    '''It asks.'''
-    facts.get(read_{name})
-
-@pytest.mark.check("room.second", area="system")
-def test_second(facts):
-    '''It asks too, and does not care.'''
-    with contextlib.suppress(Exception):
-        facts.get(read_{name})
-"""
-    )
-    words = f"The probe test_room.read_{name} broke its promise: it was about to {deed}"
-    findings = assert_named(run, words)
-    assert [finding["check"] for finding in findings] == ["room.first"]
-    assert run.outcomes() == {"room.first": "unknown", "room.second": "passed"}
-    assert not (room.folder / "install" / "new").exists()
-
-
-@pytest.mark.parametrize("options", [(), ("-n2",)], ids=["", "n2"])
-def test_a_probe_that_nobody_asks_is_a_finding_of_its_own(room, options):
-    run = room.run(
-        HEAD
-        + PROBES
-        + """
-import time
-def warm(facts): facts.start(read_slyly)
-
-@pytest.mark.check("room.only", area="system")
-def test_only(facts):
-    '''It asks nobody.'''
-    while not all(entry.done() for entry in facts._entries.values()): time.sleep(0.01)
-""",
-        *options,
-    )
-    findings = assert_named(run, "The probe test_room.read_slyly broke its promise")
-    assert [finding["check"] for finding in findings] == ["purity.promise[1]"]
-    assert run.outcomes()["room.only"] == "passed"
-
-
-DECLARED = """
-from modelmedic.facts.filesystem import read_scratch
-from modelmedic.purity import OWN_PYTHON
-
-@probe("local_read", spawns=(OWN_PYTHON, "tru*"))
-def read_children(facts):
-    commands.run([sys.executable, "-I", "-c", ""], deadline_seconds=9)
-    return commands.run(["true"], deadline_seconds=9).returncode
-
-@probe("local_read", connects="loopback")
-def read_loopback(facts):
-    server = socket.create_server(("127.0.0.1", 0))
-    with server, socket.create_connection(server.getsockname()):
-        return 1
-
-@pytest.mark.check("room.declared", area="system")
-def test_declared(facts, context):
-    '''All of this was declared.'''
-    assert facts.get(read_children) == 0
-    assert facts.get(read_loopback) == 1
-    assert facts.get(read_scratch, context.place).execute.works
-"""
-TOO_FAR = {
-    "another program": ('spawns=("true",)', 'commands.run(["false"], deadline_seconds=9)'),
-    "not through the wrapper": ('spawns=("true",)', 'subprocess.run(["true"])'),
-    "beyond this machine": ('connects="loopback"', "socket.socket().connect(('192.0.2.1', 9))"),
-    "every address": ('connects="loopback"', "socket.socket().bind(('0.0.0.0', 0))"),
-    "beside the scratch folder": ('writes="scratch"', "(facts.context.place / 'new').mkdir()"),
-    "out of the scratch folder": ('writes="scratch"', "out_of_scratch(facts.context)"),
-}
-OUT = """
-def out_of_scratch(context):
-    scratch = context.place / context.scratch_name
-    scratch.mkdir()
-    (scratch / "link").symlink_to(context.place / "file")
-    try:
-        (scratch / "link").write_text("written through")
-    finally:
-        shutil.rmtree(scratch)
-"""
-
-
-def test_what_is_declared_is_done(room):
-    before = snapshot(room.folder / "install")
-    run = room.run(HEAD + DECLARED)
-    assert run.code == 0, run.out
-    assert snapshot(room.folder / "install") == before
-
-
-@pytest.mark.parametrize("how", TOO_FAR)
-def test_a_declaration_goes_no_further_than_it_says(room, how):
-    declared, deed = TOO_FAR[how]
-    before = snapshot(room.folder / "install")
-    run = room.run(
-        HEAD
-        + OUT
-        + f"""
-@probe("local_read", {declared})
-def read_too_far(facts): {deed}
-
-@pytest.mark.check("room.asks", area="system")
-def test_asks(facts):
-    '''It asks.'''
-    facts.get(read_too_far)
-"""
-    )
-    assert_named(run, "The probe test_room.read_too_far broke its promise")
-    assert snapshot(room.folder / "install") == before
 
 
 # -- who is not watched ----------------------------------------------------------------------------

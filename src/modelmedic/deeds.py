@@ -88,8 +88,8 @@ def _two_files(verb: str) -> Callable[[Args], Deed]:
     return read
 
 
-def _symlink(args: Args) -> Deed:
-    path = _place(args[1], args[2])
+def _new_link(args: Args) -> Deed:
+    path = _place(args[1], args[2] if len(args) > 2 else _NO_FOLDER)  # noqa: PLR2004 - dir_fd
     return Deed("write", "make the link", _shown(args[1], path), (path,))
 
 
@@ -209,6 +209,10 @@ def _signal(args: Args) -> Deed | None:
     return Deed("signal", f"send signal {int(args[1])} to", f"process {args[0]}")
 
 
+def _ending(args: Args) -> Deed:
+    return Deed("signal", "end", f"the process of handle {args[0]}")
+
+
 def _registry(args: Args) -> Deed:
     return Deed("registry", "change the registry at", " ".join(str(part) for part in args[1:2]))
 
@@ -225,7 +229,8 @@ EVENTS: Mapping[str, Callable[[Args], Deed | None]] = {
     "os.rename": _two_files("rename"),
     "os.rmdir": _file("remove the folder", 1),
     "os.setxattr": _file("change the attributes of"),
-    "os.symlink": _symlink,
+    "os.symlink": _new_link,
+    "_winapi.CreateJunction": _new_link,
     "os.truncate": _file("cut"),
     "os.utime": _file("change the times of", 3),
     "sqlite3.connect": _database,
@@ -250,6 +255,7 @@ EVENTS: Mapping[str, Callable[[Args], Deed | None]] = {
     "subprocess.Popen": _program(),
     "os.kill": _signal,
     "os.killpg": _signal,
+    "_winapi.TerminateProcess": _ending,
     "winreg.CreateKey": _registry,
     "winreg.DeleteKey": _registry,
     "winreg.DeleteValue": _registry,

@@ -102,8 +102,8 @@ def install(*, own: Iterable[Path], examined: Path) -> None:
     """
     with contextlib.suppress(OSError):
         tempfile.gettempdir()  # found now, so that no probe has to try for one
-    _folders[_normal(examined)] = False
     _folders.update({_normal(folder): True for folder in own})
+    _folders[_normal(examined)] = False  # last: a report folder that is the install frees nothing
     if not _listened:
         _follow_threads()
         sys.addaudithook(_hook)
@@ -116,26 +116,29 @@ def broken() -> tuple[BrokenPromise, ...]:
     return tuple(_broken)
 
 
-@contextlib.contextmanager
-def watching(watch: Watch) -> Iterator[None]:
+class watching:  # noqa: N801 - a context manager, used as its siblings are
     """Hold this thread, and those it starts, to a promise.
+
+    A class, not a generator: it is entered three times for each check.
 
     Raises:
         BrokenPromise: It was broken inside, even if whoever broke it caught that.
     """
-    before, _own.watch = _current(), watch
-    try:
-        yield
-    except (BrokenPromise, KeyboardInterrupt, SystemExit):
-        raise
-    except BaseException:
-        if watch.broken:
-            raise watch.broken[0] from None
-        raise
-    finally:
-        _own.watch = before
-    if watch.broken:
-        raise watch.broken[0]
+
+    __slots__ = ("_before", "_watch")
+
+    def __init__(self, watch: Watch) -> None:
+        self._watch = watch
+        self._before: Watch | None = None
+
+    def __enter__(self) -> None:
+        self._before, _own.watch = _current(), self._watch
+
+    def __exit__(self, _type: object, error: BaseException | None, _trace: object) -> None:
+        _own.watch = self._before
+        broken = self._watch.broken
+        if broken and not isinstance(error, BrokenPromise | KeyboardInterrupt | SystemExit):
+            raise broken[0] from None
 
 
 @contextlib.contextmanager
