@@ -40,6 +40,7 @@ def deed(event, *args, base=None):
         ("open", ("/x", None, getattr(os, "O_PATH", 0))),
         ("open", (7, "w", os.O_WRONLY | os.O_CREAT)),  # wraps what was judged when it was opened
         ("os.kill", (1, 0)),
+        ("os.kill", (os.getpid(), signal.SIGINT)),
         ("socket.getaddrinfo", ("192.0.2.1", 80, 0, 0, 0)),
         ("socket.getaddrinfo", ("fe80::1%eth0", 80, 0, 0, 0)),
         ("socket.getaddrinfo", (None, 80, 0, 0, 0)),
@@ -79,7 +80,7 @@ def test_what_only_looks_is_no_deed(event, args):
         ("pty.spawn", (["/bin/x", "-i"],), ("spawn", "/bin/x", False)),
         ("os.fork", (), ("spawn", "a copy of this process", False)),
         ("os.startfile", ("x.txt", "open"), ("spawn", "x.txt", False)),
-        ("os.killpg", (7, signal.SIGTERM), ("signal", "process 7", False)),
+        ("os.killpg", (7, signal.SIGTERM), ("signal", "process group 7", False)),
         ("_winapi.TerminateProcess", (7, 1), ("signal", "the process of handle 7", False)),
         ("winreg.SetValue", (7, "Software", 1, "x"), ("registry", "Software", False)),
     ],
@@ -146,10 +147,11 @@ def test_a_probe_may_start_what_it_declares(probe, program, declared):
 
 @pytest.fixture
 def desk(tmp_path):
-    """A desk from which no server of the world is reached."""
+    """A desk from which no server of the world is reached; the Hub's name is still looked up."""
     folder = tmp_path / "desk"
     folder.mkdir()
-    return Desk(folder, env={"HTTPS_PROXY": REFUSED, "HTTP_PROXY": REFUSED, "NO_PROXY": ""})
+    direct = {"HF_ENDPOINT": "http://localhost:9", "NO_PROXY": "localhost"}
+    return Desk(folder, env={"HTTPS_PROXY": REFUSED, "HTTP_PROXY": REFUSED, **direct})
 
 
 def assert_pure(run):

@@ -206,7 +206,15 @@ def _program(at: int | None = 0) -> Callable[[Args], Deed]:
 def _signal(args: Args) -> Deed | None:
     if args[1] == 0:  # asks whether the process is there
         return None
+    if args[0] == os.getpid():  # how a program interrupts itself
+        return None
     return Deed("signal", f"send signal {int(args[1])} to", f"process {args[0]}")
+
+
+def _signal_to_group(args: Args) -> Deed | None:
+    if args[1] == 0:
+        return None
+    return Deed("signal", f"send signal {int(args[1])} to", f"process group {args[0]}")
 
 
 def _ending(args: Args) -> Deed:
@@ -254,7 +262,7 @@ EVENTS: Mapping[str, Callable[[Args], Deed | None]] = {
     "pty.spawn": _program(),
     "subprocess.Popen": _program(),
     "os.kill": _signal,
-    "os.killpg": _signal,
+    "os.killpg": _signal_to_group,
     "_winapi.TerminateProcess": _ending,
     "winreg.CreateKey": _registry,
     "winreg.DeleteKey": _registry,
