@@ -65,7 +65,7 @@ SLOW = FOLDERS + healed("first") + (
     '@pytest.mark.recover("system", using=["create_missing_folder"])\n'
     'def test_slow(context):\n    "It is there."\n'
     '    if (context.place / "extra").is_dir():\n'
-    '        (context.place.parent / "reached").touch()\n'
+    '        (context.state_dir / "reached").touch()\n'
     '        time.sleep(60)\n'
     '    folder_is_there(context, "extra")\n\n'
     '@pytest.mark.check("room.last", area="system")\n'
@@ -77,7 +77,7 @@ SLOW = FOLDERS + healed("first") + (
 @pytest.mark.parametrize("times", [1, 2, 3])
 def test_a_stopped_heal_is_never_called_healthy(room, number, times):
     process = room.start(SLOW, "--heal")
-    reached(process, room.folder / "reached")
+    reached(process, room.folder / "state/reached")
     for _ in range(times):
         if process.poll() is None:
             process.send_signal(number)
@@ -121,11 +121,11 @@ def test_ctrl_c_in_the_closing_pass_ends_with_2_and_keeps_what_was_healed(room):
         '@pytest.mark.check("room.slow", area="system")\n'
         'def test_slow(context):\n    "It is quick."\n'
         '    if IN_CLOSING:\n'
-        '        (context.place.parent / "reached").touch()\n'
+        '        (context.state_dir / "reached").touch()\n'
         '        time.sleep(60)\n'
     )  # fmt: skip
     process = room.start(checks, "--heal")
-    reached(process, room.folder / "reached")
+    reached(process, room.folder / "state/reached")
     process.send_signal(signal.SIGINT)
     out, _err = process.communicate(timeout=60)
     run = room_run(room, process, out)
@@ -220,7 +220,7 @@ def fails_in_closing(name: str, area: str, when: str) -> str:
 
 def test_what_fails_once_in_the_closing_pass_undoes_nothing(room):
     run = room.run(
-        FOLDERS + healed("first") + fails_in_closing("flaky", "install", 'once("flaky")'), "--heal"
+        FOLDERS + healed("first") + fails_in_closing("flaky", "install", 'once(context.state_dir / "flaky")'), "--heal"
     )
     assert run.code == 0, run.out
     assert run.outcomes() == {"room.first": "healed", "room.flaky": "degraded"}
@@ -296,11 +296,11 @@ def test_the_closing_pass_of_a_deep_run_reads_no_file_again(room):
         'from modelmedic.facts import file_hashes\n'
         '@pytest.mark.check("room.hash", area="weights")\n'
         'def test_hash(context, facts):\n    "It is whole."\n'
-        '    path = context.place / "file.bin"\n'
-        '    if not path.exists(): path.write_bytes(b"x" * 5000)\n'
         '    if IN_CLOSING: file_hashes._digest = None\n'
         '    assert facts.get(file_hashes.read_sha256, "file.bin").size_bytes == 5000\n'
     )  # fmt: skip
+    (room.folder / "install").mkdir()
+    (room.folder / "install/file.bin").write_bytes(b"x" * 5000)
     run = room.run(checks, "--heal", "--deep")
     assert run.outcomes() == {"room.first": "healed", "room.hash": "passed"}, run.out
     assert run.code == 0
@@ -311,7 +311,7 @@ def test_the_closing_pass_of_a_deep_run_reads_no_file_again(room):
 
 def test_listing_puts_nothing_in_order(room):
     process = room.start(SLOW, "--heal")
-    reached(process, room.folder / "reached")
+    reached(process, room.folder / "state/reached")
     process.kill()
     process.communicate()
     pending = journal.pending(room.folder / "state", room.folder / "install")

@@ -14,6 +14,7 @@ import threading
 import time
 from pathlib import Path
 
+from modelmedic import purity
 from modelmedic.errors import CannotTell
 
 HAS_DIR_FD = {os.open, os.mkdir, os.rename, os.unlink} <= os.supports_dir_fd
@@ -80,7 +81,8 @@ class Room:
 
     def open(self, name: str, flags: int = os.O_RDWR | os.O_CREAT | os.O_EXCL) -> int:
         """Open a file inside, never through a link, and return its descriptor; by default new."""
-        return os.open(self.at(name), flags | _FILE_FLAGS, 0o700, dir_fd=self.fd)
+        with purity.inside(self.path):
+            return os.open(self.at(name), flags | _FILE_FLAGS, 0o700, dir_fd=self.fd)
 
     def write(self, name: str, data: bytes) -> None:
         """Write a new file inside and force it to the disk."""
