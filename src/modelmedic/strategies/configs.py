@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import json
 import os
 import re
@@ -19,6 +20,7 @@ from modelmedic.profile.model import ConfigFile
 from modelmedic.strategies import files, settings
 from modelmedic.text import printable
 
+_LOST = "\ufffd"  # stands for bytes that are no UTF-8
 # A top-level pair of a damaged JSON file: a key and a whole scalar, ended by what must follow it.
 _PAIR = re.compile(
     r'"(?P<key>(?:[^"\\]|\\.)*)"\s*:\s*'
@@ -39,6 +41,12 @@ def plan_restore(context: Context, subject: str) -> Iterator[Operation]:
     tree = Tree(context.place)
     found = tree.identity(subject) if tree.identity(".") else None
     text = _read(tree, subject) if found is not None else ""
+    if _LOST in text and settings.parse_leniently(text, config.format):
+        raise RecoveryRefused(
+            f"{printable(subject)} was not rewritten: some of its text is not UTF-8.",
+            "Most often it was saved in a Windows code page; what cannot be read would be lost.",
+            "Save it as UTF-8 in your editor and start again.",
+        )
     kept = goodcopies.recall(context, subject)
     present = settings.parse_leniently(text, config.format) or _salvage(text, config.format)
     document = settings.parse_leniently(kept or "", config.format) or {}
@@ -47,10 +55,46 @@ def plan_restore(context: Context, subject: str) -> Iterator[Operation]:
     yield from files.plan_parents(context, subject)
     yield ReplaceFile(
         path=subject,
-        content=settings.render(document, config.format),
+        content=_written(document, config),
         was=seen(found),
         reason=f"{origin}, keeping what could be read",
     )
+
+
+def _written(document: dict[str, Any], config: ConfigFile) -> str:
+    """Return the text of a document, read back to be sure that it says the same.
+
+    Raises:
+        RecoveryRefused: The format cannot say it, or only in words we do not write.
+    """
+    try:
+        content = settings.render(document, config.format)
+        content.encode()
+    except (TypeError, ValueError, configparser.Error) as error:
+        content, why = "", str(error)
+    else:
+        why = "read back, it says something else"
+    if not content or not _is_alike(settings.parse_leniently(content, config.format), document):
+        raise RecoveryRefused(
+            f"{printable(config.path)} was not rewritten: it holds values that would be changed by "
+            f"that ({printable(why)}).",
+            "",
+            "Correct the named keys yourself.",
+        )
+    return content
+
+
+def _is_alike(read_back: dict[str, Any], document: dict[str, Any]) -> bool:
+    """Compare as text: INI knows nothing else. NaN equals itself here."""
+    return str(_plain(read_back)) == str(_plain(document))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return sorted((str(key), _plain(part)) for key, part in value.items())
+    if isinstance(value, list | tuple):
+        return [_plain(part) for part in value]
+    return str(value)
 
 
 def _config(context: Context, subject: str) -> ConfigFile:
