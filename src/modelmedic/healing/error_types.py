@@ -77,8 +77,11 @@ _TYPES = {
 }
 # The modules of Python itself that define the classes filed under "".
 _PYTHON = frozenset(
-    "builtins socket ssl http urllib subprocess json tomllib pickle gzip".split()
-)
+    {
+        "builtins", "gzip", "http", "json", "pickle", "socket", "ssl", "subprocess", "tomllib",
+        "urllib",
+    }
+)  # fmt: skip
 # What a class is called in a printed traceback, where several packages use one name.
 _AMBIGUOUS = frozenset({"Error", "error", "HTTPError", "ReadError", "ValidationError"})
 
