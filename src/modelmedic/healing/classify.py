@@ -155,7 +155,6 @@ def _texts(error: BaseException) -> Iterator[str]:
     if isinstance(error, AssertionError):  # what pytest adds shows our values, not their words
         said = "" if said.startswith("assert ") else said.partition("\nassert ")[0]
     yield said
-    yield f"{type(error).__name__}: {said}"
     for name in ("stderr", "stdout"):
         printed = _field(error, name)
         if isinstance(printed, bytes):
