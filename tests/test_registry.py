@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 
 import pytest
 from support import CHECKOUT
@@ -192,3 +193,29 @@ def test_a_marker_says_what_is_wrong_with_it(registry, args, kwargs, words):
     problem = registry.problem_of(args, kwargs)
     assert words in problem
     assert bool(problem) is bool(words)
+
+
+# --- the docs
+
+
+def page():
+    return (CHECKOUT / "docs" / "writing-recoveries.md").read_text(encoding="utf-8")
+
+
+def test_the_docs_say_what_carries_out_each_strategy(registry):
+    rows = re.findall(r"^\| (?:`\w+`)? ?\| `(\w+Strategy)` \| (.+) \|$", page(), re.MULTILINE)
+    assert [name for name, _carried in rows] == [slot.name for slot in SLOTS]
+    for slot, (_name, carried) in zip(SLOTS, rows, strict=True):
+        if carried.startswith("refuses"):
+            with pytest.raises(RecoveryRefused):
+                slot.recoveries()
+        else:
+            assert tuple(re.findall(r"`(\w+)`", carried)) == slot.recoveries()
+
+
+def test_the_docs_say_to_which_family_each_category_leads():
+    section = page().partition("\n## What an error is\n")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| (`[a-z_`, ]+`) \| `(\w+)`", section, re.MULTILINE)
+    told = {name: family for names, family in rows for name in re.findall(r"`(\w+)`", names)}
+    expected = {category.value: family for category, family in FAMILY_OF_CATEGORY.items()}
+    assert {name: told.get(name) for name in expected} == expected

@@ -49,7 +49,7 @@ def classify(
     return (
         next(filter(None, map(of_failure, ids)), None)
         or next(filter(None, map(_of_facts, links)), None)
-        or _of_plugins(error)
+        or next(filter(None, map(_of_plugins, links)), None)
         or next(filter(None, map(_of_words, links)), None)
         or CATEGORY_OF_AREA.get(area)
     )

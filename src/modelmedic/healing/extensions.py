@@ -68,9 +68,9 @@ class Extension:
 def classify(error: BaseException) -> Category | None:
     """Ask the installed classifiers for the category of an error; the first answer counts.
 
-    A classifier is called with the exception and returns a category, its value as a string, or
-    None when it does not know the error. One that crashes or answers anything else is passed over
-    with an `ExtensionWarning`.
+    A classifier is called with one exception of a chain after the other. It returns a category,
+    its value as a string, or None when it does not know the error. One that crashes or answers
+    anything else is passed over with an `ExtensionWarning`.
     """
     for extension, call in _classifiers():
         try:
