@@ -258,6 +258,8 @@ def test_real_errors_of_the_clients_we_use(tmp_path):
 def test_the_deepest_cause_counts():
     deep = caused(CannotTell("x"), caused(RuntimeError("y"), PermissionError(errno.EACCES, "z")))
     assert classify(deep, "weights") is Category.PERMISSION
+    given_up = caused(TimeoutError("gave up"), OSError(errno.ENOSPC, "full"))
+    assert classify(given_up) is Category.RESOURCE_EXHAUSTION
 
 
 def test_a_fact_comes_before_what_was_only_being_handled():
