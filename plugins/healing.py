@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Generator
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -12,9 +14,11 @@ from modelmedic import examination, rooms
 from modelmedic.errors import ModelmedicError, RecoveryRefused
 from modelmedic.examination import Examination
 from modelmedic.findings import Attempt, Outcome
+from modelmedic.healing import extensions
+from modelmedic.healing.classify import classify
 from modelmedic.healing.engine import Plan
 from modelmedic.healing.interrupts import Interrupts
-from modelmedic.healing.registry import FAMILIES, Recovery
+from modelmedic.healing.registry import FAMILIES, Recovery, family_of
 from modelmedic.healing.repair import NotAllowed, Repair
 from modelmedic.verdicts import Judged, Verdict
 
@@ -26,7 +30,14 @@ def pytest_configure(config: pytest.Config) -> None:
     found = examination.of(config)
     if found is None:
         return
-    _load_recoveries(config, found)
+    try:
+        _load_recoveries(config, found)
+    except (extensions.BadExtension, ValueError) as error:
+        raise pytest.UsageError(str(error)) from error
+    # Our filter for a person's checks would drop it; see pytest_warning_recorded below.
+    name = f"{extensions.__name__}.{extensions.ExtensionWarning.__name__}"
+    config.addinivalue_line("filterwarnings", f"always::{name}")
+    config.pluginmanager.register(PassedOver(found), "modelmedic:passed-over")
     if found.mode != "check":
         config.pluginmanager.register(Healer(config, found), "modelmedic:healer")
     if found.mode in {"apply", "ask"}:
@@ -49,6 +60,12 @@ def _load_recoveries(config: pytest.Config, found: Examination) -> None:
                 found.registry.add(entry)
                 setattr(module, name, pytest.fixture(value))
         config.pluginmanager.register(module, f"modelmedic:{module.__name__.rpartition('.')[2]}")
+    # Of a distribution's module nothing but its recoveries: a fixture could stand before ours.
+    brought = ModuleType("modelmedic_installed_recoveries")
+    for entry in extensions.recoveries():
+        found.registry.add(entry)
+        setattr(brought, entry.name, pytest.fixture(entry.function))
+    config.pluginmanager.register(brought, "modelmedic:installed-recoveries")
 
 
 @pytest.hookimpl(trylast=True)
@@ -57,22 +74,35 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     found = examination.of(session.config)
     if found is None:
         return
+    manager = session._fixturemanager  # noqa: SLF001 - there is no public way to ask
+    for name in found.registry.names() if session.items else ():
+        fixtures = manager.getfixturedefs(name, session.items[0]) or ()
+        if len(fixtures) > 1:
+            raise pytest.UsageError(
+                f"The recovery {name} of {found.registry.get(name).distribution} has the name of "
+                f"another fixture ({fixtures[0].func.__module__}); names are taken once."
+            )
     for item in session.items:
         marker = item.get_closest_marker("recover")
         if marker is None:
             continue
-        family = marker.args[0] if marker.args else None
-        if family not in FAMILIES:
-            raise pytest.UsageError(
-                f"{item.nodeid}: recover() names the family {family!r}; known are "
-                f"{', '.join(FAMILIES)}."
-            )
-        for name in marker.kwargs.get("using", ()):
-            if name not in found.registry.names():
-                raise pytest.UsageError(
-                    f"{item.nodeid}: recover() names the recovery {name!r}, which no plugin "
-                    f"brings; known are {', '.join(found.registry.names())}."
-                )
+        problem = found.registry.problem_of(marker.args, marker.kwargs)
+        if problem:
+            raise pytest.UsageError(f"{item.nodeid}: {problem}")
+
+
+class PassedOver:
+    """Tells at the end of the run which plugins were passed over, and why; each once."""
+
+    def __init__(self, found: Examination) -> None:
+        self.examination = found
+
+    def pytest_warning_recorded(self, warning_message: warnings.WarningMessage) -> None:
+        """Keep our own kind of warning for the last lines and the record."""
+        told = str(warning_message.message)
+        is_ours = isinstance(warning_message.message, extensions.ExtensionWarning)
+        if is_ours and told not in self.examination.notes:
+            self.examination.notes.append(told)
 
 
 @pytest.fixture
@@ -109,7 +139,11 @@ class Healer:
         attempts = self.attempts = []
         self.planned = []
         generation = self.engine.generation()
-        for entry in self._chain(item, verdict):
+        families = self._families(item, judged, verdict)
+        chain = self._chain(item, families)
+        if not chain:
+            attempts = self.examination.registry.refusals(families)
+        for entry in chain:
             repair = self._repair(entry, judged, verdict)
             if self.examination.mode == "plan":
                 attempts.append(self._plan(item, repair, runner))
@@ -131,14 +165,25 @@ class Healer:
                 return phases, now, attempts
         return (None, verdict, attempts) if attempts else None
 
-    def _chain(self, item: pytest.Function, verdict: Verdict) -> list[Recovery]:
+    def _chain(self, item: pytest.Function, families: list[str]) -> list[Recovery]:
+        marker = item.get_closest_marker("recover")
+        using = marker.kwargs.get("using", ()) if marker else ()
+        return self.examination.registry.chain(families, using)
+
+    def _families(self, item: pytest.Function, judged: Judged, verdict: Verdict) -> list[str]:
+        """Return whose recoveries may be tried: what a plugin says, else error, then marker.
+
+        A check without the marker is repaired only if a plugin says so.
+        """
         marker = item.get_closest_marker("recover")
         assert verdict.error is not None
-        told = self.config.hook.pytest_heal_classify(item=item, error=verdict.error)
+        if told := _told_by_plugins(item, verdict.error):
+            return [told]
         if marker is None:
-            return self.examination.registry.for_family(told) if told else []
-        using = marker.kwargs.get("using", ())
-        return self.examination.registry.chain(told or marker.args[0], using)
+            return []
+        category = classify(verdict.error, failure_id=verdict.failure_id)
+        of_error = [family_of(category, judged.area)] if category else []
+        return list(dict.fromkeys([*of_error, marker.args[0]]))
 
     def _repair(self, entry: Recovery, judged: Judged, verdict: Verdict) -> Repair:
         assert verdict.error is not None
@@ -258,6 +303,24 @@ class Healer:
             )
         if not ask.wants(repair):
             raise NotAllowed(f"{repair.recovery.name} was not applied: the answer was no.")
+
+
+def _told_by_plugins(item: pytest.Item, error: BaseException) -> str | None:
+    """Ask plugin after plugin, so that one that crashes or errs keeps nobody from answering."""
+    values = {"item": item, "error": error}
+    for implementation in reversed(item.ihook.pytest_heal_classify.get_hookimpls()):
+        who = f"pytest_heal_classify of the plugin {implementation.plugin_name}"
+        try:
+            told = implementation.function(*(values[name] for name in implementation.argnames))
+        except Exception as problem:  # noqa: BLE001 - foreign code
+            extensions.passed_over(who, f"it failed: {extensions.reason(problem)}")
+            continue
+        if told in FAMILIES:
+            return str(told)
+        if told is not None:
+            known = ", ".join(FAMILIES)
+            extensions.passed_over(who, f"it answered {told!r}; families are {known}")
+    return None
 
 
 def _attempt_of(repair: Repair, healed: bool, *, is_stopped: bool, trouble: str) -> Attempt:

@@ -53,7 +53,9 @@ class Verdict:
         blocked_by: str | None = None,
     ) -> Finding:
         """Return the finding of a check with this verdict (or another final ``outcome``)."""
-        category = classify(self.error, judged.area) if self.error is not None else None
+        category = None
+        if self.error is not None or self.failure_id:
+            category = classify(self.error, judged.area, failure_id=self.failure_id)
         return Finding(
             check=judged.check,
             nodeid=judged.nodeid,

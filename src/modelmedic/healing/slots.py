@@ -1,0 +1,249 @@
+"""The strategies of the user's design, by family and in its order, and what carries each out.
+
+A strategy is a name for what a recovery does: it names the recoveries that are its substance, and
+the registry has each of those once. A strategy without one refuses, with the reason: nothing here
+pretends.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from modelmedic.errors import RecoveryRefused
+
+
+class IRecoveryStrategy(ABC):
+    """One way to repair a family of failures.
+
+    Args:
+        family: The family it stands in; `AlternativeSourceStrategy` stands in three.
+    """
+
+    def __init__(self, family: str) -> None:
+        self.family = family
+
+    @property
+    def name(self) -> str:
+        """Return its name in the user's design."""
+        return type(self).__name__
+
+    @abstractmethod
+    def recoveries(self) -> tuple[str, ...]:
+        """Return the ids of the recoveries that carry it out, in the order of trial.
+
+        Raises:
+            RecoveryRefused: None does; says why, and what a person can do instead.
+        """
+
+    def refused(self, what: str, why: str, next_step: str) -> RecoveryRefused:
+        """Return the refusal of this strategy."""
+        return RecoveryRefused(f"{self.name} was not tried: {what}.", why, next_step)
+
+
+_ONE_VERSION = "Update all parts of the app together, so that they are of one version."
+_PACKAGES = (
+    "modelmedic changes no Python packages yet",
+    "A package that is exchanged must be provable and undoable like a file.",
+    "Run the command that the finding prints, with the app's own Python.",
+)
+
+
+class DynamicMethodInjectionStrategy(IRecoveryStrategy):
+    """Give a component a method that another part calls and it does not have."""
+
+    def recoveries(self) -> tuple[str, ...]:
+        """Refuse: there is no shim to inject, and no running component to inject it into."""
+        raise self.refused(
+            "no shim for a missing method is installed",
+            "A check sees an install, not the running component that lacks the method.",
+            _ONE_VERSION,
+        )
+
+
+class FallbackImplementationStrategy(IRecoveryStrategy):
+    """Let another implementation of a common operation stand in."""
+
+    def recoveries(self) -> tuple[str, ...]:
+        """Refuse: there is no other implementation."""
+        raise self.refused(
+            "no other implementation of the method is installed",
+            "Something else under the same name would answer wrongly instead of not at all.",
+            _ONE_VERSION,
+        )
+
+
+class AlternativeClassStrategy(IRecoveryStrategy):
+    """Load another class that has the method."""
+
+    def recoveries(self) -> tuple[str, ...]:
+        """Refuse: no other class is known."""
+        raise self.refused(
+            "no other class that has the method is known",
+            "Which class may replace which one is nothing that can be guessed.",
+            _ONE_VERSION,
+        )
+
+
+class ManualInterventionStrategy(IRecoveryStrategy):
+    """Say what only a person can do: the last of its family."""
+
+    def recoveries(self) -> tuple[str, ...]:
+        """Refuse: a person is asked, nothing is changed."""
+        raise self.refused(
+            "what is left needs a person",
+            "No repair that modelmedic could prove is left.",
+            "Do what the finding says, or send report.html to support.",
+        )
+
+
+class ModelRedownloadStrategy(IRecoveryStrategy):
+    """Fetch a model file again and prove it by its hash."""
+
+    def recoveries(self) -> tuple[str, ...]:
+        """Return the recovery that fetches one file; the old one stays until then."""
+        return ("refetch_model_file",)
+
+
+class ModelRepairStrategy(IRecoveryStrategy):
+    """Repair the damaged parts of a model file in place of the whole."""
+
+    def recoveries(self) -> tuple[str, ...]:
+        """Refuse: files are only fetched whole."""
+        raise self.refused(
+            "parts of a model file cannot be exchanged yet",
+            "Which part is damaged takes hashes of parts; the profile has one for each whole file.",
+            "ModelRedownloadStrategy fetches the whole file (refetch_model_file).",
+        )
+
+
+class AlternativeSourceStrategy(IRecoveryStrategy):
+    """Take the same bytes from another place."""
+
+    _BY_FAMILY: Mapping[str, tuple[str, ...]] = MappingProxyType(
+        {
+            # A file of the right bytes elsewhere in the install; then the profile's other sources.
+            "model_validation": ("move_misplaced_model_file", "refetch_model_file"),
+            "network_failure": ("refetch_model_file",),
+        }
+    )
+
+    def recoveries(self) -> tuple[str, ...]:
+        """Return what takes a model file from elsewhere; refuse for packages."""
+        if self.family not in self._BY_FAMILY:
+            raise self.refused(*_PACKAGES)
+        return self._BY_FAMILY[self.family]
+
+
+class SkipModelStrategy(IRecoveryStrategy):
+    """Leave a model out."""
+
+    def recoveries(self) -> tuple[str, ...]:
+        """Refuse: an app without one of its models can do less, which a person has to decide."""
+        raise self.refused(
+            "a model is not left out unasked",
+            "The app could do less afterwards, and would look healed.",
+            "Choose a profile without that model; `modelmedic profile list` names them.",
+        )
+
+
+class RetryWithBackoffStrategy(IRecoveryStrategy):
+    """Try a transfer again, with growing pauses, from where it ended."""
+
+    def recoveries(self) -> tuple[str, ...]:
+        """Return the recovery whose transfer does so (`modelmedic.transfer`)."""
+        return ("refetch_model_file",)
+
+
+class ProxyConfigurationStrategy(IRecoveryStrategy):
+    """Go through the right proxy, or past a dead one."""
+
+    def recoveries(self) -> tuple[str, ...]:
+        """Refuse: the settings lie outside the install."""
+        raise self.refused(
+            "proxy settings belong to the system or the shell",
+            "modelmedic changes nothing outside the install folder and its own.",
+            "Correct the variable that the check network.proxy names.",
+        )
+
+
+class OfflineModeStrategy(IRecoveryStrategy):
+    """Let the app work without the network, from what is there."""
+
+    def recoveries(self) -> tuple[str, ...]:
+        """Refuse: the setting belongs to the shell that starts the app."""
+        raise self.refused(
+            "the app's environment is not modelmedic's to set",
+            "The Hub's client goes by a variable of the shell that starts the app.",
+            "When the weights.* checks pass, start the app with HF_HUB_OFFLINE=1.",
+        )
+
+
+class VersionFallbackStrategy(IRecoveryStrategy):
+    """Install another version of a package."""
+
+    def recoveries(self) -> tuple[str, ...]:
+        """Refuse: packages are not changed."""
+        raise self.refused(*_PACKAGES)
+
+
+class OfflineInstallStrategy(IRecoveryStrategy):
+    """Install a package from files that are there."""
+
+    def recoveries(self) -> tuple[str, ...]:
+        """Refuse: packages are not changed."""
+        raise self.refused(*_PACKAGES)
+
+
+class VenvRecreationStrategy(IRecoveryStrategy):
+    """Make the app's environment anew beside the old one."""
+
+    def recoveries(self) -> tuple[str, ...]:
+        """Refuse: environments are not made."""
+        raise self.refused(
+            "modelmedic makes no environments yet",
+            "A new one is proven beside the old one before it takes its place.",
+            "Make it by hand, with a Python in the range that python.version names.",
+        )
+
+
+def _family(name: str, *kinds: type[IRecoveryStrategy]) -> tuple[IRecoveryStrategy, ...]:
+    return tuple(kind(name) for kind in kinds)
+
+
+class RecoveryStrategyRegistry:
+    """Registry of recovery strategies for different error types: sixteen slots, fourteen names."""
+
+    strategies: Mapping[str, tuple[IRecoveryStrategy, ...]] = MappingProxyType(
+        {
+            "missing_method": _family(
+                "missing_method",
+                DynamicMethodInjectionStrategy,
+                FallbackImplementationStrategy,
+                AlternativeClassStrategy,
+                ManualInterventionStrategy,
+            ),
+            "model_validation": _family(
+                "model_validation",
+                ModelRedownloadStrategy,
+                ModelRepairStrategy,
+                AlternativeSourceStrategy,
+                SkipModelStrategy,
+            ),
+            "network_failure": _family(
+                "network_failure",
+                RetryWithBackoffStrategy,
+                AlternativeSourceStrategy,
+                ProxyConfigurationStrategy,
+                OfflineModeStrategy,
+            ),
+            "dependency_failure": _family(
+                "dependency_failure",
+                AlternativeSourceStrategy,
+                VersionFallbackStrategy,
+                OfflineInstallStrategy,
+                VenvRecreationStrategy,
+            ),
+        }
+    )
