@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from support import make_context
-from test_operations import NAMES, hub, install, operation, snapshot  # noqa: F401 - fixtures
+from engine_support import NAMES, hub, install, operation, snapshot  # noqa: F401 - fixtures
 
 from modelmedic.healing import journal
 from modelmedic.healing.engine import Engine
