@@ -1,3 +1,4 @@
+# ruff: noqa: F401, F811 - fixtures are imported from engine_support
 """The engine applies a plan whole or not at all, and any later process can undo it."""
 
 from __future__ import annotations
@@ -5,7 +6,7 @@ from __future__ import annotations
 import os
 
 import pytest
-from engine_support import (  # noqa: F401 - fixtures
+from engine_support import (
     engine_for,
     hub,
     install,
@@ -17,7 +18,7 @@ from engine_support import (  # noqa: F401 - fixtures
 
 from modelmedic.errors import RecoveryRefused
 from modelmedic.healing.engine import undo_run
-from modelmedic.operations.kinds import MakeDir, ReplaceFile
+from modelmedic.operations.kinds import MakeDir, ReplaceFile, SetAside
 
 
 def test_a_failing_step_puts_the_earlier_ones_back(install):

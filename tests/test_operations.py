@@ -1,3 +1,4 @@
+# ruff: noqa: F401, F811 - fixtures are imported from engine_support
 """Each operation does its change, knows its state, and undoes it; nothing leaves the tree."""
 
 from __future__ import annotations
@@ -6,7 +7,7 @@ import os
 import sys
 
 import pytest
-from engine_support import (  # noqa: F401 - fixtures
+from engine_support import (
     GOOD,
     NAMES,
     SHA,

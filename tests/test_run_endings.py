@@ -220,7 +220,10 @@ def fails_in_closing(name: str, area: str, when: str) -> str:
 
 def test_what_fails_once_in_the_closing_pass_undoes_nothing(room):
     run = room.run(
-        FOLDERS + healed("first") + fails_in_closing("flaky", "install", 'once(context.state_dir / "flaky")'), "--heal"
+        FOLDERS
+        + healed("first")
+        + fails_in_closing("flaky", "install", 'once(context.state_dir / "flaky")'),
+        "--heal",
     )
     assert run.code == 0, run.out
     assert run.outcomes() == {"room.first": "healed", "room.flaky": "degraded"}
