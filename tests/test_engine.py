@@ -20,6 +20,10 @@ from modelmedic.errors import RecoveryRefused
 from modelmedic.healing.engine import undo_run
 from modelmedic.operations.kinds import MakeDir, ReplaceFile, SetAside
 
+needs_root = pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() != 0, reason="needs root"
+)
+
 
 def test_a_failing_step_puts_the_earlier_ones_back(install):
     before = snapshot(install)
@@ -119,7 +123,7 @@ def test_a_planted_link_does_not_lead_the_lock_elsewhere(install, tmp_path):
     assert not list((tmp_path / "outside").iterdir())
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="needs root")
+@needs_root
 def test_root_does_not_work_in_another_users_install(install):
     os.chown(install, 65534, 65534)
     engine = engine_for(install)
@@ -141,3 +145,37 @@ def test_a_folder_that_holds_files_now_is_kept_and_the_repair_counts_as_undone(i
     assert (install / "outputs" / "film.mp4").exists()
     assert not (install / "models").exists()
     assert undo_run(engine.context.state_dir, install) == []
+
+
+@needs_root
+def test_root_does_not_work_in_a_folder_of_another_user_below_the_install(install):
+    os.chown(install / "model", 65534, 65534)
+    engine = engine_for(install)
+    with engine.locked(), pytest.raises(RecoveryRefused, match=r"model belongs to another user"):
+        engine.apply(plan_of(MakeDir("model/new")))
+    assert not (install / "model" / "new").exists()
+
+
+@needs_root
+def test_root_does_not_undo_in_another_users_install(install):
+    engine = engine_for(install)
+    with engine.locked():
+        engine.keep(engine.apply(plan_of(MakeDir("model/new"))))
+        engine.apply(plan_of(MakeDir("model/newer")))  # as if killed
+    os.chown(install / "model", 65534, 65534)
+    with engine.locked():
+        (told,) = engine.finish_interrupted()
+    assert "is not put back yet" in told
+    with pytest.raises(RecoveryRefused, match="as root"):
+        undo_run(engine.context.state_dir, install)
+    os.chown(install, 65534, 65534)
+    with pytest.raises(RecoveryRefused, match="as root"):
+        undo_run(engine.context.state_dir, install)
+    assert (install / "model" / "new").is_dir()
+    assert (install / "model" / "newer").is_dir()
+    os.chown(install, 0, 0)
+    os.chown(install / "model", 0, 0)
+    with engine.locked():  # it stayed pending: nobody undid it, and nobody gave it up
+        assert "was undone" in engine.finish_interrupted()[0]
+    undo_run(engine.context.state_dir, install)
+    assert not (install / "model" / "new").exists()
