@@ -82,7 +82,7 @@ def _close(session: pytest.Session, found: Examination) -> None:
         if left
         else "Closing pass: a fresh process judged the same checks again, and agrees."
     )
-    if freed := found.engine.expire():
+    if freed := found.engine.expire(found.notes.append):
         found.notes.append(f"Kept for undo no longer: {size(freed)} of replaced files.")
 
 

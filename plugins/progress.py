@@ -35,6 +35,8 @@ class Progress:
     def __init__(self, config: pytest.Config, found: Examination) -> None:
         self.config = config
         self.engine = found.engine
+        self.engine.told = self.say  # who holds the lock, while a run waits for it
+        self._is_released = False
         self.checks: set[str] = set()  # whose repairs were shown
         self._is_unasked = found.mode != "ask"  # else it was shown with the question
 
@@ -71,13 +73,18 @@ class Progress:
 
     @contextlib.contextmanager
     def _released(self) -> Iterator[None]:
+        if self._is_released:  # said while a repair is shown
+            yield
+            return
         capture: Any = self.config.pluginmanager.get_plugin("capturemanager")
         if capture is not None:
             capture.suspend_global_capture()
+        self._is_released = True
         try:
             self._reporter.ensure_newline()
             yield
         finally:
+            self._is_released = False
             self._reporter.flush()  # what is still in the buffer would be captured
             if capture is not None:
                 capture.resume_global_capture()

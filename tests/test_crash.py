@@ -1,3 +1,4 @@
+# ruff: noqa: F401, F811 - fixtures are imported from engine_support
 """A repair killed at any change of the disk is put in order: every file is old or new."""
 
 from __future__ import annotations
@@ -9,8 +10,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from engine_support import NAMES, hub, install, operation, snapshot
 from support import make_context
-from test_operations import NAMES, hub, install, operation, snapshot  # noqa: F401 - fixtures
 
 from modelmedic.healing import journal
 from modelmedic.healing.engine import Engine
@@ -19,7 +20,7 @@ CHILD = Path(__file__).with_name("kill_support.py")
 MOST_STEPS = 60
 
 
-def run_child(install, operations, kill_at, *, keep=False):  # noqa: F811
+def run_child(install, operations, kill_at, *, keep=False):
     told = {
         "install": str(install),
         "operations": operations,
@@ -39,7 +40,7 @@ def run_child(install, operations, kill_at, *, keep=False):  # noqa: F811
 
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")
 @pytest.mark.parametrize("name", NAMES)
-def test_killed_at_each_step(name, install, hub):  # noqa: F811
+def test_killed_at_each_step(name, install, hub):
     before = snapshot(install)
     change = operation(name, install, hub).to_json()
     kills = 0
@@ -60,7 +61,7 @@ def test_killed_at_each_step(name, install, hub):  # noqa: F811
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")
-def test_a_kept_repair_stays_when_the_run_is_killed_later(install, hub):  # noqa: F811
+def test_a_kept_repair_stays_when_the_run_is_killed_later(install, hub):
     change = operation("fetch_file", install, hub).to_json()
     assert run_child(install, [change], 10_000, keep=True).returncode == 0
     after = snapshot(install)

@@ -28,7 +28,7 @@ def write(path: Path, data: bytes = b"") -> Path:
 def test_the_walk_finds_unfinished_downloads_and_locks(tmp_path):
     write(tmp_path / f"{DOWNLOAD}/a.incomplete", b"x" * 10)
     write(tmp_path / "b.safetensors.aria2", b"xx")
-    write(tmp_path / ".modelmedic/parts/0123", b"xxx")
+    write(tmp_path / ".modelmedic/parts/0123.part", b"no leftover: the next repair goes on with it")
     write(tmp_path / ".modelmedic/aside/kept.part", b"no leftover: kept for undo")
     write(tmp_path / f"{DOWNLOAD}/a.lock")
     write(tmp_path / "uv.lock")
@@ -38,7 +38,6 @@ def test_the_walk_finds_unfinished_downloads_and_locks(tmp_path):
     assert {each.subject: each.size_bytes for each in found.leftovers} == {
         f"{DOWNLOAD}/a.incomplete": 10,
         "b.safetensors.aria2": 2,
-        ".modelmedic/parts/0123": 3,
     }
     assert [each.subject for each in found.locks] == [f"{DOWNLOAD}/a.lock"]
     assert found.unfinished_folders == ("._____temp",)

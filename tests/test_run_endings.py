@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import signal
 import subprocess
 import sys
@@ -9,7 +10,7 @@ import time
 
 import jsonschema
 import pytest
-from room_support import Room
+from room_support import HOST, Room
 from support import CHECKOUT, child_env
 from test_recording_faults import SCHEMA
 
@@ -45,7 +46,8 @@ def healed(name: str) -> str:
 
 
 @pytest.fixture
-def room(tmp_path):
+def room(tmp_path, monkeypatch):
+    monkeypatch.setattr(platform, "node", lambda: HOST)  # journals are told apart by machine
     return Room(tmp_path)
 
 

@@ -25,10 +25,12 @@ MAX_ENTRIES = 1_000_000
 MAX_SECONDS = 6.0
 MAX_LISTED = 10_000  # findings of one kind that are kept; more are only counted
 _CLOCK_EVERY = 512
-# Hub clients, aria2, browsers and our own fetches; a ModelScope download is a folder (below).
+# Hub clients, aria2, browsers; a ModelScope download is a folder (below).
 LEFTOVER_SUFFIXES = (".incomplete", ".aria2", ".part", ".crdownload")
 MODELSCOPE_UNFINISHED = "._____temp"  # modelscope/hub/snapshot_download.py, TEMPORARY_FOLDER_NAME
-_PARTS = f"{OWN_FOLDER}/parts"
+# Kept for undo, and half-fetched files that the next repair goes on with: bounded in bytes and age
+# by the healing engine, and no trace of a download that broke.
+_OURS = frozenset({f"{OWN_FOLDER}/aside", f"{OWN_FOLDER}/parts"})
 # Thousands of files that no download of weights puts there.
 _SKIPPED = frozenset({".git", "site-packages", "__pycache__", "node_modules"})
 
@@ -173,9 +175,9 @@ def _take(walk: _Walk, entry: os.DirEntry[str], subject: str) -> None:
     if entry.is_dir(follow_symlinks=False):
         if name == MODELSCOPE_UNFINISHED:
             walk.unfinished.append(subject)
-        if name not in _SKIPPED and subject != f"{OWN_FOLDER}/aside":
+        if name not in _SKIPPED and subject not in _OURS:
             walk.pending.append(subject)
-    elif subject.startswith(f"{_PARTS}/") or name.endswith(LEFTOVER_SUFFIXES):
+    elif name.endswith(LEFTOVER_SUFFIXES):
         _keep(walk.leftovers, entry, subject)
     elif is_download_lock(subject):
         _keep(walk.locks, entry, subject)

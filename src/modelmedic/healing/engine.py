@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import stat
+import platform
 import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from modelmedic.context import Context
 from modelmedic.errors import ModelmedicError, RecoveryFailed, RecoveryRefused
+from modelmedic.healing import guards, kept, lock, trouble, undoing
 from modelmedic.healing import journal as journals
-from modelmedic.healing import lock
 from modelmedic.healing.journal import Journal
-from modelmedic.operations import aside, kinds
+from modelmedic.healing.undoing import undo_repair, undo_run
 from modelmedic.operations.base import RISKS, Cost, Operation, Workshop
 from modelmedic.operations.tree import Tree
-from modelmedic.text import printable
+
+__all__ = ["Applied", "Budget", "Engine", "Plan", "undo_repair", "undo_run"]
 
 
 @dataclass(slots=True)
@@ -80,10 +79,6 @@ class Budget:
     fetch_bytes: int | None = None
 
 
-class Unnoted(RecoveryRefused):
-    """Everything was put back, and only the journal could not be told."""
-
-
 class Engine:
     """Applies plans on one install for one run.
 
@@ -92,6 +87,8 @@ class Engine:
         budget: What the whole run may spend.
         progress: Told what is fetched: path, bytes done, bytes in all (0: unknown).
         extras: Handed to operations: ``tokens`` by origin.
+        told: Hears sentences for the person while something takes long (who holds the lock). May
+            be set later.
     """
 
     def __init__(
@@ -101,8 +98,10 @@ class Engine:
         budget: Budget | None = None,
         progress: Callable[[str, int, int], None] = lambda _what, _done, _total: None,
         extras: dict[str, Any] | None = None,
+        told: Callable[[str], None] = lambda _sentence: None,
     ) -> None:
         self.context = context
+        self.told = told
         self.budget = budget or Budget()
         folder = journals.folder(context.state_dir, context.place)
         self.journal = Journal(folder / f"{context.run_id}.jsonl")
@@ -112,45 +111,30 @@ class Engine:
         self._count = 0
         self._started = time.monotonic()
 
-    @property
-    def _where(self) -> tuple[Path, Path]:
-        return self.context.state_dir, self.context.place
-
     def generation(self) -> int:
         """Return a number that grows with every change that any run makes to this install."""
-        try:
-            return sum(journal.size_bytes() for journal in journals.all_of(*self._where))
-        except ModelmedicError:
-            return self.journal.size_bytes()
+        return journals.generation(self.context.state_dir, self.context.place)
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the install's lock; see `modelmedic.healing.lock.held`."""
-        with lock.held(self.context.state_dir, self.context.place):
+        with lock.held(self.context.state_dir, self.context.place, told=self.told):
             yield
 
     def apply(self, plan: Plan) -> Applied:
         """Apply a plan, each operation journaled before it runs. Call it under the lock.
 
         Raises:
-            RecoveryRefused: A precondition or the budget does not hold; nothing is changed.
+            RecoveryRefused: A precondition or the budget does not hold, a process uses a file, or
+                the journal cannot be written; nothing is changed.
             RecoveryFailed: An operation failed; what had been done was put back.
         """
-        _refuse_as_root(self.context.place)
-        self._refuse_over_budget(plan)
+        self._refuse(plan)
         self.shop.budget_bytes = self.budget.fetch_bytes
-        if not self.journal.head():
-            self._open()
         applied = Applied(uuid.uuid4().hex[:12], plan)
-        self.journal.add(
-            "repair",
-            repair=applied.number,
-            recovery=plan.recovery,
-            check=plan.check,
-            nodeid=plan.nodeid,
-        )
         before = self.shop.fetched_bytes
         try:
+            self._begin(applied)
             for seq, operation in enumerate(plan.operations):
                 self._apply_one(applied, seq, operation)
         except BaseException as error:
@@ -162,49 +146,86 @@ class Engine:
         return applied
 
     def keep(self, applied: Applied) -> None:
-        """Record that the check passed: the repair stays."""
+        """Record that the check passed: the repair stays.
+
+        Raises:
+            RecoveryRefused: It cannot be written down; undo the repair then, as the next run would.
+        """
         self.journal.add("verdict", repair=applied.number, verdict="kept")
 
-    def undo(self, applied: Applied) -> None:
+    def undo(self, applied: Applied) -> str:
         """Put back everything in reverse order.
+
+        Returns:
+            What is left to say, in sentences; "" when everything is as it was.
 
         Raises:
             RecoveryRefused: Something was changed by others since; the rest was put back.
+            RecoveryFailed: The system did not let us put something back; it can be tried again.
         """
-        undo_steps(self.journal, applied.number, list(reversed(applied.steps)), self.shop)
+        steps = list(reversed(applied.steps))
+        return " ".join(undoing.undo_steps(self.journal, applied.number, steps, self.shop))
 
     def finish_interrupted(self) -> list[str]:
         """Undo the repairs a killed run left without a verdict; return a sentence for each.
 
         Call it under the lock: then nobody is at work on them.
-        """
-        told = []
-        left = journals.pending(*self._where)
-        if left:
-            _refuse_as_root(self.context.place)
-        for journal, repair in left:
-            try:
-                told.append(undo_repair(journal, repair, self.shop))
-            except RecoveryRefused as error:
-                told.append(f"{repair.recovery} for {repair.check} was interrupted: {error}")
-                journal.add("verdict", repair=repair.number, verdict="left")
-        return told
-
-    def expire(self) -> int:
-        """Delete files of earlier runs beyond the cap in bytes and age; return the freed bytes.
 
         Raises:
-            RecoveryRefused: One could not be deleted, or the install not be locked.
+            CannotTell: The journals cannot be listed.
         """
-        with self.locked():
-            try:
-                return aside.expire(self.shop, now_seconds=time.time())
-            except OSError as error:
-                raise RecoveryRefused(f"Old kept files could not be deleted: {error}.") from error
+        return undoing.finish_interrupted(self.context.state_dir, self.context.place, self.shop)
+
+    def expire(self, told: Callable[[str], None] | None = None) -> int:
+        """Delete kept files beyond the cap in bytes and age; return the freed bytes.
+
+        What the newest repairing run kept stays, and all that a repair without a verdict needs.
+
+        Args:
+            told: Hears what could not be done, and when one run alone keeps more than the cap;
+                None: as the engine's own ``told``.
+        """
+        told = told or self.told
+        try:
+            with self.locked():
+                return kept.expire(self.context, self.shop, told)
+        except ModelmedicError as error:
+            told(str(error))
+            return 0
+
+    def _refuse(self, plan: Plan) -> None:
+        place = self.context.place
+        guards.refuse_as_root(place, plan.operations)
+        self._refuse_over_budget(plan)
+        try:
+            guards.refuse_in_use(place, plan.operations)
+        except OSError as error:
+            raise _refused(plan, error) from error
+
+    def _begin(self, applied: Applied) -> None:
+        if not self.journal.head():
+            self.journal.add(
+                "open",
+                run=self.context.run_id,
+                install=str(self.context.place),
+                profile=self.context.profile.name,
+                host=platform.node(),
+                started_at=time.time(),
+            )
+        plan = applied.plan
+        self.journal.add(
+            "repair",
+            repair=applied.number,
+            recovery=plan.recovery,
+            check=plan.check,
+            nodeid=plan.nodeid,
+        )
 
     def _apply_one(self, applied: Applied, seq: int, operation: Operation) -> None:
-        seat = f"{applied.number}-{seq}"
-        note = operation.prepare(self.shop, seat)
+        try:
+            note = operation.prepare(self.shop, f"{applied.number}-{seq}")
+        except OSError as error:
+            raise _refused(applied.plan, error) from error
         self.journal.add(
             "before", repair=applied.number, seq=seq, operation=operation.to_json(), note=note
         )
@@ -212,33 +233,34 @@ class Engine:
         self.shop.record = lambda told: self.journal.add(
             "noted", repair=applied.number, seq=seq, note=told
         )
-        try:
-            operation.apply(self.shop, note)
-        except OSError as error:
-            raise RecoveryFailed(
-                f"{operation.describe()}: {error.strerror or error}.",
-                "Most often a full disk, or a folder that may not be written.",
-            ) from error
+        operation.apply(self.shop, note)
         self.journal.add("after", repair=applied.number, seq=seq, note=note)
 
     def _give_up(self, applied: Applied, error: BaseException) -> None:
+        """Put back what was done, and say it; what the system said becomes words.
+
+        Raises:
+            RecoveryRefused: The journal took nothing; nothing was touched.
+            RecoveryFailed: Something had been done, and what became of it.
+        """
+        name = applied.plan.recovery
         try:
-            self.undo(applied)
-        except Unnoted:
-            return  # the next run undoes it once more, which does no harm
+            said = self.undo(applied)
         except ModelmedicError as undo_error:
             raise RecoveryFailed(
-                f"{error} And not everything could be put back: {undo_error}"
+                f"{_what(name, error)} And not everything could be put back: {undo_error}"
             ) from error
-
-    def _open(self) -> None:
-        self.journal.add(
-            "open",
-            run=self.context.run_id,
-            install=str(self.context.place),
-            profile=self.context.profile.name,
-            started_at=time.time(),
-        )
+        if isinstance(error, journals.CannotWrite) and not applied.steps:
+            what = error.what.rstrip(".")
+            raise RecoveryRefused(
+                f"{what}; nothing was touched.", error.why, error.next_step
+            ) from error
+        if isinstance(error, OSError | journals.CannotWrite):
+            raise RecoveryFailed(
+                f"{_what(name, error)} What had been done was put back. {said}",
+                "",
+                trouble.next_step(error) if isinstance(error, OSError) else error.next_step,
+            ) from error
 
     def _refuse_over_budget(self, plan: Plan) -> None:
         spent = time.monotonic() - self._started
@@ -260,114 +282,15 @@ class Engine:
                 )
 
 
-def undo_repair(journal: Journal, repair: journals.Repair, shop: Workshop) -> str:
-    """Undo one journaled repair of any run and return a sentence that says so.
-
-    Raises:
-        RecoveryRefused: Something was changed by others since; names it.
-    """
-    steps = [
-        (step.seq, kinds.from_json(step.operation), step.note)
-        for step in reversed(repair.steps)
-        if not step.is_undone
-    ]
-    own = Workshop(shop.tree, journal.run_id)
-    undo_steps(journal, repair.number, steps, own)
-    return f"{repair.recovery} for {repair.check} (run {journal.run_id}) was undone."
+def _what(recovery: str, error: BaseException) -> str:
+    if isinstance(error, OSError):
+        return f"{recovery} did not succeed: {trouble.reason(error)}."
+    if isinstance(error, journals.CannotWrite):
+        return error.what
+    return str(error)
 
 
-def undo_steps(
-    journal: Journal,
-    number: str,
-    steps: list[tuple[int, Operation, dict[str, Any]]],
-    shop: Workshop,
-) -> None:
-    """Undo steps in the order given; goes on after one that cannot be, then says which.
-
-    Raises:
-        RecoveryRefused: At least one step could not be undone.
-    """
-    refused: list[ModelmedicError] = []
-    unwritten: list[ModelmedicError] = []
-    for seq, operation, note in steps:
-        try:
-            operation.undo(shop, note)
-        except RecoveryRefused as error:
-            refused.append(error)
-        except OSError as error:
-            refused.append(RecoveryRefused(f"{operation.describe()}: undo failed: {error}."))
-        else:
-            _note(unwritten, journal, "undid", repair=number, seq=seq)
-    if refused:
-        raise RecoveryRefused(" ".join(str(error) for error in refused))
-    _note(unwritten, journal, "verdict", repair=number, verdict="undone")
-    if unwritten:
-        raise Unnoted(
-            f"Everything was put back, but that could not be written down: {unwritten[0]}",
-            "Undoing twice does no harm.",
-        )
-
-
-def _note(unwritten: list[ModelmedicError], journal: Journal, event: str, **values: Any) -> None:
-    """Journal what was undone; a journal that cannot be written keeps no file from its place."""
-    try:
-        journal.add(event, **values)
-    except RecoveryRefused as error:
-        unwritten.append(error)
-
-
-def undo_run(state_dir: Path, install: Path, run_id: str | None = None) -> list[str]:
-    """Undo the repairs of a run (None: the newest that changed something), newest first.
-
-    Returns:
-        One sentence per repair; empty when there is nothing to undo.
-
-    Raises:
-        RecoveryRefused: Nothing of that name, or something changed since.
-    """
-    runs = [j for j in journals.all_of(state_dir, install) if run_id in {None, j.run_id}]
-    if run_id is not None and not runs:
-        raise RecoveryRefused(f"No repair of this install was made in a run named {run_id}.")
-    shop = Workshop(Tree(install), run_id or "undo")
-    with lock.held(state_dir, install):
-        for journal in reversed(runs):
-            open_repairs = [r for r in journal.repairs() if r.verdict != "undone" and r.steps]
-            if open_repairs:
-                _refuse_as_root(install)
-                return _undo_all(journal, open_repairs, shop)
-    return []
-
-
-def _undo_all(journal: Journal, repairs: list[journals.Repair], shop: Workshop) -> list[str]:
-    """Undo repairs newest first; one that cannot be undone does not keep the others.
-
-    Raises:
-        RecoveryRefused: At least one could not be; says which, and what was undone.
-    """
-    told: list[str] = []
-    refused: list[str] = []
-    for repair in reversed(repairs):
-        try:
-            told.append(undo_repair(journal, repair, shop))
-        except RecoveryRefused as error:
-            refused.append(str(error))
-    if refused:
-        raise RecoveryRefused(" ".join([*refused, *told]))
-    return told
-
-
-def _refuse_as_root(install: Path) -> None:
-    """Refuse to work as root in a folder of another user: what we write would not be theirs."""
-    if not hasattr(os, "geteuid") or os.geteuid() != 0:
-        return
-    folder = install if install.is_dir() else install.parent
-    found = folder.stat()
-    others_may_write = stat.S_IMODE(found.st_mode) & 0o022 and not found.st_mode & stat.S_ISVTX
-    if found.st_uid != 0 or others_may_write:
-        raise RecoveryRefused(
-            f"{printable(folder)} belongs to another user, or others can write it; as root, "
-            "nothing was touched.",
-            "What root writes there its owner could not use, and a link planted there could "
-            "lead root elsewhere.",
-            "Start again as the user the install belongs to.",
-        )
+def _refused(plan: Plan, error: OSError) -> RecoveryRefused:
+    return RecoveryRefused(
+        f"{plan.recovery} was not tried: {trouble.reason(error)}.", "", trouble.next_step(error)
+    )

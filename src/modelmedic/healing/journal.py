@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
+import platform
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -13,8 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from modelmedic.errors import CannotTell, RecoveryRefused
-from modelmedic.operations.tree import write_all
+from modelmedic.healing import trouble
+from modelmedic.operations.durable import make_private_folders, sync_folder, write_all
 from modelmedic.text import printable
+
+
+class CannotWrite(RecoveryRefused):
+    """The journal takes no line: full disk, read-only, no permission. It is as it was before."""
 
 
 @dataclass(slots=True)
@@ -45,6 +51,8 @@ class Repair:
 class Journal:
     """An append-only file of one run on one install; each line is flushed to disk at once.
 
+    Only the holder of the install's lock adds to it.
+
     Args:
         path: The file; its folder is created, private to the user, on the first write.
     """
@@ -65,40 +73,43 @@ class Journal:
             return 0
 
     def add(self, event: str, **values: Any) -> None:
-        """Append one event and flush it to disk.
+        """Append one event and flush it to disk, whole or not at all.
 
         Raises:
-            RecoveryRefused: It cannot be written whole (a full disk, no permission), belongs to
-                someone else, or others can write it; the file is as it was.
+            CannotWrite: It could not be written; what was there before still is.
+            RecoveryRefused: The file belongs to someone else or others can write it.
         """
         # The line before may be torn by a kill: ours begins on one of its own.
         line = "\n" + json.dumps({"event": event, **values}, ensure_ascii=True) + "\n"
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0)
-            handle = os.open(self.path, flags | getattr(os, "O_BINARY", 0), 0o600)
+            handle = self._opened()
             try:
-                self._append(handle, line.encode())
+                _refuse_foreign(self.path, os.fstat(handle))
+                _append(handle, line.encode())
             finally:
                 os.close(handle)
         except OSError as error:
-            raise RecoveryRefused(
-                f"The journal {printable(self.path)} cannot be written: "
-                f"{error.strerror or error}. So nothing more was touched.",
-                "What is not written down first could not be undone.",
-                "Make room on that disk, or name another folder with MODELMEDIC_STATE_DIR.",
+            raise CannotWrite(
+                f"The journal {printable(self.path)} could not be written: "
+                f"{trouble.reason(error)}.",
+                "A change is made only after it was written down there, so that it can be undone.",
+                trouble.next_step(error),
             ) from error
 
-    def _append(self, handle: int, data: bytes) -> None:
-        before = os.fstat(handle)
-        _refuse_foreign(self.path, before)
+    def _opened(self) -> int:
+        """Open it for appending; a new one is on the disk, with its folders, before any line."""
+        flags = os.O_WRONLY | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0)
         try:
-            write_all(handle, data)
-            os.fsync(handle)
+            return os.open(self.path, flags)
+        except FileNotFoundError:
+            make_private_folders(self.path.parent)
+            handle = os.open(self.path, flags | os.O_CREAT, 0o600)
+        try:
+            sync_folder(self.path.parent)
         except OSError:
-            with contextlib.suppress(OSError):
-                os.ftruncate(handle, before.st_size)  # no half of a line
+            os.close(handle)
             raise
+        return handle
 
     def repairs(self) -> list[Repair]:
         """Return what the file says, in its order; a torn last line (a kill) is passed over."""
@@ -111,6 +122,11 @@ class Journal:
         """Return the opening event (install, profile, started_at); empty when there is none."""
         return next((e for e in self._events() if e["event"] == "open"), {})
 
+    @property
+    def host(self) -> str:
+        """Return the name of the machine that wrote it, for words only; "" when unknown."""
+        return str(self.head().get("host", ""))
+
     def _events(self) -> Iterator[dict[str, Any]]:
         try:
             with self.path.open("rb") as stream:
@@ -120,41 +136,67 @@ class Journal:
             return
         except OSError as error:
             raise RecoveryRefused(
-                f"The journal {printable(self.path)} cannot be read: {error.strerror or error}."
+                f"The journal {printable(self.path)} cannot be read: {trouble.reason(error)}.",
+                "It says what a repair changed, so nothing can be put back without it.",
+                trouble.next_step(error),
             ) from error
         for line in lines:
             try:
                 entry = json.loads(line)
-            except ValueError:
+            except (ValueError, RecursionError):
                 continue
-            if isinstance(entry, dict) and "event" in entry:
+            if isinstance(entry, dict) and isinstance(entry.get("event"), str):
                 yield entry
 
 
+def _append(handle: int, data: bytes) -> None:
+    """Append and flush; after an error the file ends where it ended before.
+
+    Raises:
+        OSError: The disk does not take it.
+    """
+    before = os.fstat(handle).st_size
+    try:
+        write_all(handle, data)
+        os.fsync(handle)
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.ftruncate(handle, before)
+            os.fsync(handle)
+        raise
+
+
 def _replay(found: dict[str, Repair], entry: dict[str, Any]) -> None:
+    """Take one event in. What does not have its form was written by another version, or by hand.
+
+    A step that cannot be read is kept as an empty one: undoing it is refused, with words, which
+    passing over it would not be.
+    """
     event, number = entry["event"], str(entry.get("repair", ""))
-    with contextlib.suppress(KeyError, TypeError):  # a line of another version, or none of ours
-        _take(found, event, number, entry)
-
-
-def _take(found: dict[str, Repair], event: str, number: str, entry: dict[str, Any]) -> None:
     if event == "repair":
-        found[number] = Repair(number, entry["recovery"], entry["check"])
+        recovery, check = (str(entry.get(name) or "unknown") for name in ("recovery", "check"))
+        found.setdefault(number, Repair(number, recovery, check))
         return
     repair = found.get(number)
     if repair is None:
         return
-    steps = {step.seq: step for step in repair.steps}
+    if event == "verdict":
+        verdict = entry.get("verdict")
+        repair.verdict = verdict if isinstance(verdict, str) else repair.verdict
+        return
+    seq, note = entry.get("seq"), entry.get("note")
     if event == "before":
-        repair.steps.append(Step(entry["seq"], entry["operation"], entry["note"]))
-    elif event in {"noted", "after", "undid"}:
-        step = steps.get(entry["seq"])
-        if step is None:
-            return  # its line was lost to a full disk: it had not been applied
-        step.note = entry.get("note", step.note)
-        step.is_undone = event == "undid"
-    elif event == "verdict":
-        repair.verdict = entry["verdict"]
+        operation = entry.get("operation")
+        if isinstance(operation, dict) and isinstance(note, dict) and isinstance(seq, int):
+            repair.steps.append(Step(seq, operation, note))
+        else:
+            repair.steps.append(Step(-1 - len(repair.steps), {}, {}))
+        return
+    step = next((step for step in repair.steps if step.seq == seq), None)
+    if event not in {"noted", "after", "undid"} or step is None:
+        return  # its first line was lost to a full disk: it had not been applied
+    step.note = note if isinstance(note, dict) else step.note
+    step.is_undone = event == "undid"
 
 
 def _refuse_foreign(path: Path, found: os.stat_result) -> None:
@@ -169,30 +211,85 @@ def _refuse_foreign(path: Path, found: os.stat_result) -> None:
         )
 
 
-def folder(state_dir: Path, install: Path) -> Path:
-    """Return the folder of an install's journals in the state folder (not created)."""
+def host_key() -> str:
+    """Return the part of a journal's place that tells one machine from another.
+
+    A home directory may be shared: a run at work on another machine must not look killed here.
+    The name without its domain, which changes with the network on some systems.
+    """
+    name = platform.node().partition(".")[0].lower()
+    return hashlib.sha256(name.encode()).hexdigest()[:8]
+
+
+def install_folder(state_dir: Path, install: Path) -> Path:
+    """Return the folder of an install's journals of all machines (not created)."""
     key = hashlib.sha256(os.fsencode(os.path.realpath(install))).hexdigest()[:16]
     return state_dir / "journals" / key
 
 
+def folder(state_dir: Path, install: Path) -> Path:
+    """Return the folder of an install's journals of this machine (not created)."""
+    return install_folder(state_dir, install) / host_key()
+
+
 def all_of(state_dir: Path, install: Path) -> list[Journal]:
-    """Return the journals of an install, oldest run first; empty when nothing was ever done.
+    """Return this machine's journals of an install, oldest run first; empty when there are none.
 
     Raises:
         CannotTell: The folder is there but cannot be read.
     """
+    return _listed(folder(state_dir, install))
+
+
+def of_other_hosts(state_dir: Path, install: Path) -> list[Journal]:
+    """Return what other machines that share the state folder did to an install of that path.
+
+    Raises:
+        CannotTell: A folder is there but cannot be read.
+    """
+    hosts = _names(install_folder(state_dir, install))
+    return [journal for host in hosts if host.name != host_key() for journal in _listed(host)]
+
+
+def generation(state_dir: Path, install: Path) -> int:
+    """Return a number that grows with every change that anybody with this state folder makes.
+
+    The lengths of all journals of the install together: they only grow. 0 when there are none,
+    or when they cannot be read; a repair is refused then.
+    """
     try:
-        with os.scandir(folder(state_dir, install)) as entries:
-            paths = sorted(Path(entry.path) for entry in entries if entry.name.endswith(".jsonl"))
+        journals = all_of(state_dir, install) + of_other_hosts(state_dir, install)
+    except CannotTell:
+        return 0
+    return sum(journal.size_bytes() for journal in journals)
+
+
+def _listed(folder: Path) -> list[Journal]:
+    return [Journal(path) for path in _names(folder) if path.suffix == ".jsonl"]
+
+
+def _names(folder: Path) -> list[Path]:
+    """Return what lies in a folder, by name; not ``glob``, to which a denied folder is empty."""
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(Path(entry.path) for entry in entries)
     except FileNotFoundError:
         return []
     except OSError as error:
-        raise CannotTell(f"The journals of this install cannot be read: {error}.") from error
-    return [Journal(path) for path in paths]
+        raise CannotTell(
+            f"The journals in {printable(folder)} cannot be read: {trouble.reason(error)}.",
+            "They say what was repaired here, and what a killed run left half done.",
+            trouble.next_step(error),
+        ) from error
 
 
 def pending(state_dir: Path, install: Path) -> list[tuple[Journal, Repair]]:
-    """Return the repairs that began and have no verdict: a run was killed, or is at work."""
+    """Return the repairs that began and have no verdict: a run was killed, or is at work.
+
+    Raises:
+        CannotTell: The journals cannot be listed.
+        RecoveryRefused: One of them cannot be read, or is not this user's.
+    """
     return [
         (journal, repair)
         for journal in all_of(state_dir, install)

@@ -14,10 +14,6 @@ from modelmedic.text import printable
 
 ASIDE = f"{OWN_FOLDER}/aside"
 PARTS = f"{OWN_FOLDER}/parts"
-# What undo may cost: a damaged shard of 10 GB is not kept beside its good copy, settings and
-# locks are kept long enough to notice that something is missing.
-KEEP_BYTES = 2_000_000_000
-KEEP_SECONDS = 14 * 86_400.0
 
 Was = tuple[int, int]  # size in bytes and mtime in nanoseconds, as the plan saw them
 
@@ -108,6 +104,7 @@ def swap_back(shop: Workshop, path: str, note: dict[str, Any], *, spare: str) ->
     Raises:
         RecoveryRefused: What lies at ``path`` is neither old nor new.
     """
+    _refuse_foreign_place(note["aside"], ASIDE)
     state = swap_state(shop, path, note)
     if state == "drifted":
         raise RecoveryRefused(
@@ -117,42 +114,25 @@ def swap_back(shop: Workshop, path: str, note: dict[str, Any], *, spare: str) ->
             else "Its earlier bytes are no longer kept: undo expired.",
         )
     if state == "after":
+        _refuse_foreign_place(spare, PARTS)
         shop.tree.make_own_folder(PARTS)
         shop.tree.remove_own_file(spare)
         shop.tree.rename(path, spare)
     if state != "before" and shop.tree.identity(note["aside"]) is not None:
         shop.tree.rename(note["aside"], path)
-        _tidy(shop, note["aside"])
+        tidy(shop, note["aside"])
 
 
-def _tidy(shop: Workshop, aside: str) -> None:
-    with contextlib.suppress(OSError):  # other files of this run may still wait there
+def tidy(shop: Workshop, aside: str) -> None:
+    """Remove the folder of a kept file that is gone, unless other files still wait there."""
+    with contextlib.suppress(OSError):
         shop.tree.remove_folder(aside.rpartition("/")[0])
 
 
-def expire(shop: Workshop, *, now_seconds: float) -> int:
-    """Delete kept files that are too old or too many, oldest first; return the freed bytes.
-
-    After that the undo of their repairs is refused: "undo expired". What this run set aside stays,
-    however large: its undo has just been promised.
-    """
-    root = shop.tree.root / ASIDE
-    kept = []
-    current = root / shop.run_id
-    for path in root.rglob("*"):
-        if current in path.parents:
-            continue
-        found = path.lstat()
-        if stat.S_ISREG(found.st_mode):
-            # ctime: the rename that set it aside; mtime is the file's own past.
-            kept.append((found.st_ctime, found.st_size, path.relative_to(shop.tree.root)))
-    freed = 0
-    total = sum(size_bytes for _time, size_bytes, _path in kept)
-    for changed_at, size_bytes, path in sorted(kept):
-        is_old = now_seconds - changed_at > KEEP_SECONDS
-        if not is_old and total - freed <= KEEP_BYTES:
-            break
-        shop.tree.remove_own_file(path.as_posix())
-        _tidy(shop, path.as_posix())
-        freed += size_bytes
-    return freed
+def _refuse_foreign_place(path: str, folder: str) -> None:
+    """Refuse a note that names a place where we never put anything."""
+    if not path.startswith(f"{folder}/"):
+        raise RecoveryRefused(
+            f"{printable(path)} is not where modelmedic keeps files; nothing was put back.",
+            "Most often the journal was written by another version, or changed by hand.",
+        )

@@ -90,12 +90,20 @@ class Operation(ABC):
         """Return "before", "after", "between" or "drifted"; reads only."""
 
     @abstractmethod
-    def undo(self, shop: Workshop, note: dict[str, Any]) -> None:
+    def undo(self, shop: Workshop, note: dict[str, Any]) -> str | None:
         """Put back what was there.
+
+        Returns:
+            A sentence about what was kept on purpose; None or "" when there is nothing to say.
 
         Raises:
             RecoveryRefused: Someone changed it since; names the drifted file.
         """
+
+    def changes(self) -> tuple[str, ...]:
+        """Return the files, relative to the install, whose readers the change would hurt."""
+        path = getattr(self, "path", None)
+        return (path,) if path else ()
 
     def to_json(self) -> dict[str, Any]:
         """Return kind and fields as plain values."""

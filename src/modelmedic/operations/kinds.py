@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
 from modelmedic.errors import RecoveryRefused
@@ -12,9 +12,12 @@ from modelmedic.operations import aside
 from modelmedic.operations.aside import Was
 from modelmedic.operations.base import Cost, Operation, Workshop, identity_json, is_same
 from modelmedic.operations.copy_file import CopyFile
+from modelmedic.operations.durable import write_all
 from modelmedic.operations.fetch_file import FetchFile
-from modelmedic.operations.tree import write_all
 from modelmedic.text import counted, printable, size
+
+# What rmdir says of a folder with something in it, or one that something is mounted on.
+_IN_USE = frozenset({errno.ENOTEMPTY, errno.EEXIST, errno.EBUSY})
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,16 +59,25 @@ class MakeDir(Operation):
             return "before"
         return "after" if found.is_folder else "drifted"
 
-    def undo(self, shop: Workshop, note: dict[str, Any]) -> None:
+    def undo(self, shop: Workshop, note: dict[str, Any]) -> str | None:
         """Remove it again if it is still empty; a folder in use stays: nothing is lost by it."""
-        if self.inspect(shop, note) == "after":
-            try:
-                shop.tree.remove_folder(self.path)
-            except OSError as error:
-                if error.errno not in {errno.ENOTEMPTY, errno.EEXIST}:
-                    raise
-                # Something lies in it by now (in the install folder at least our lock): it stays,
-                # and counts as undone, else the rest of the repair could never be.
+        if self.inspect(shop, note) != "after":
+            return None
+        try:
+            shop.tree.remove_folder(self.path)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            if error.errno not in _IN_USE:
+                raise
+            if self.path == ".":  # it holds at least our lock by now
+                return "The install folder itself was kept: it holds modelmedic's own records."
+            return f"The folder {printable(self.path)} was kept: it holds files now, or is in use."
+        return None
+
+    def changes(self) -> tuple[str, ...]:
+        """Return nothing: nobody can have open what is not there yet."""
+        return ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,14 +221,39 @@ def from_json(value: dict[str, Any]) -> Operation:
     Raises:
         RecoveryRefused: The kind is unknown or its fields do not fit: written by another version.
     """
-    fields = {key: _frozen(part) for key, part in value.items() if key != "kind"}
+    given = {key: _frozen(part) for key, part in value.items() if key != "kind"}
     try:
-        return KINDS[str(value["kind"])](**fields)
+        kind = KINDS[str(value["kind"])]
+        change = kind(**given)
     except (KeyError, TypeError) as error:
-        raise RecoveryRefused(
-            f"An operation of kind {printable(value.get('kind'))} cannot be read.",
-            "Most often it was written by another version of modelmedic.",
-        ) from error
+        raise _unreadable(value) from error
+    if not all(_fits(getattr(change, f.name), str(f.type)) for f in fields(kind)):
+        raise _unreadable(value)
+    return change
+
+
+def _unreadable(value: dict[str, Any]) -> RecoveryRefused:
+    return RecoveryRefused(
+        f"An operation of kind {printable(value.get('kind'))} cannot be read.",
+        "Most often it was written by another version of modelmedic.",
+    )
+
+
+def _fits(value: Any, annotation: str) -> bool:
+    """Return whether a value may stand in a field; annotations that are not known here pass."""
+    if annotation.endswith(" | None"):
+        return value is None or _fits(value, annotation.removesuffix(" | None"))
+    parts = value if isinstance(value, tuple) else ()
+    match annotation:
+        case "str":
+            return isinstance(value, str)
+        case "int":
+            return isinstance(value, int)
+        case "Was":
+            return [type(part) for part in parts] == [int, int]
+        case "tuple[str, ...]":
+            return isinstance(value, tuple) and all(isinstance(part, str) for part in parts)
+    return True
 
 
 def _frozen(value: Any) -> Any:

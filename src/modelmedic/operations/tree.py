@@ -12,6 +12,7 @@ from pathlib import Path
 
 from modelmedic.context import OWN_FOLDER
 from modelmedic.errors import RecoveryRefused
+from modelmedic.operations.durable import rename_new, sync_held
 from modelmedic.text import printable
 
 _HOLDS_FOLDERS = os.open in os.supports_dir_fd and hasattr(os, "O_NOFOLLOW")
@@ -60,6 +61,7 @@ class Tree:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._seen: tuple[int, int] | None = None  # device and inode of the root at first use
 
     # -- reading ---------------------------------------------------------------------------------
 
@@ -90,16 +92,33 @@ class Tree:
         finally:
             os.close(handle)
 
+    def own_files(self, relative: str) -> Iterator[tuple[str, os.stat_result]]:
+        """Give the files below a folder of ours with their state; none when it is missing."""
+        with contextlib.suppress(FileNotFoundError), self._at(f"{relative}/*") as place:
+            folder = self.root / relative if place.folder is None else place.folder
+            with os.scandir(folder) as entries:
+                found = [
+                    (f"{relative}/{entry.name}", entry.stat(follow_symlinks=False))
+                    for entry in entries
+                ]
+            for path, state in sorted(found, key=lambda each: each[0]):
+                if stat.S_ISDIR(state.st_mode):
+                    yield from self.own_files(path)
+                else:
+                    yield path, state
+
     # -- changing --------------------------------------------------------------------------------
 
     def make_root(self) -> None:
         """Create the install folder itself; its parent must exist."""
         self.root.mkdir()
+        self._seen = None
 
     def make_folder(self, relative: str, *, private: bool = False) -> None:
         """Create one folder; its parent must exist."""
         with self._at(relative) as place:
             os.mkdir(place.name, _PRIVATE_FOLDER if private else 0o777, dir_fd=place.folder)
+            _sync(place)
 
     def make_own_folder(self, relative: str) -> None:
         """Create a folder of ours (below ``.modelmedic``) with its parents, if it is missing."""
@@ -112,6 +131,7 @@ class Tree:
         """Remove one empty folder."""
         if relative == ".":
             self.root.rmdir()
+            self._seen = None
             return
         with self._at(relative) as place:
             os.rmdir(place.name, dir_fd=place.folder)
@@ -129,8 +149,11 @@ class Tree:
         if relative.split("/", maxsplit=1)[0] != OWN_FOLDER:
             raise RecoveryRefused(f"{printable(relative)} is not ours to write.")
         with self._at(relative) as place:
-            flags = os.O_RDWR | os.O_CREAT | _NOFOLLOW | getattr(os, "O_BINARY", 0) | _NONBLOCK
-            handle = os.open(place.name, flags, _PRIVATE_FILE, dir_fd=place.folder)
+            handle = _open_private(place)
+            if os.fstat(handle).st_nlink > 1:  # shared by now: our name leaves, the others keep it
+                os.close(handle)
+                os.unlink(place.name, dir_fd=place.folder)
+                handle = _open_private(place)
         try:
             found = os.fstat(handle)
             if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
@@ -148,16 +171,23 @@ class Tree:
         with self._at(old) as source, self._at(new) as target:
             if self.identity(new) is not None:
                 raise FileExistsError(errno.EEXIST, "something lies there", new)
-            os.rename(source.name, target.name, src_dir_fd=source.folder, dst_dir_fd=target.folder)
-            for place in (source, target):
-                if place.folder is not None:
-                    os.fsync(place.folder)
+            rename_new(source.name, target.name, source.folder, target.folder)
+            _sync(source)
+            _sync(target)
 
     def set_mode(self, relative: str, mode: int) -> None:
-        """Give a file the permission bits of ``mode``."""
+        """Give a file that has no other name the permission bits of ``mode``.
+
+        Raises:
+            RecoveryRefused: It is shared (a hard link), or no plain file.
+        """
         with self._at(relative) as place:
-            handle = os.open(place.name, os.O_RDONLY | _NOFOLLOW, dir_fd=place.folder)
+            flags = os.O_RDONLY | _NOFOLLOW | _NONBLOCK
+            handle = os.open(place.name, flags, dir_fd=place.folder)
         try:
+            found = os.fstat(handle)
+            if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
+                raise RecoveryRefused(f"{printable(relative)} is shared; it was not changed.")
             if hasattr(os, "fchmod"):
                 os.fchmod(handle, stat.S_IMODE(mode))
         finally:
@@ -173,6 +203,7 @@ class Tree:
             return
         held = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY)
         try:
+            self._refuse_another_root(os.fstat(held))
             for part in parts[:-1]:
                 below = _step(held, part, relative)
                 os.close(held)
@@ -181,8 +212,22 @@ class Tree:
         finally:
             os.close(held)
 
+    def _refuse_another_root(self, found: os.stat_result) -> None:
+        """Refuse when the path of the root leads to another folder than at first use."""
+        now = (found.st_dev, found.st_ino)
+        if self._seen is None:
+            self._seen = now
+        if now != self._seen:
+            raise RecoveryRefused(
+                f"{printable(self.root)} is another folder than when this run began; it was not "
+                "touched.",
+                "Somebody moved it, or put a link in its place.",
+                "Look what happened there, then start again.",
+            )
+
     def _checked(self, parts: list[str]) -> Path:
         here = self.root
+        self._refuse_another_root(here.stat())
         for part in parts[:-1]:
             here /= part
             found = os.lstat(here)
@@ -194,6 +239,16 @@ class Tree:
 
 _NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
 _NONBLOCK = getattr(os, "O_NONBLOCK", 0)  # a fifo put in place of a file must not hold us
+
+
+def _sync(place: _Place) -> None:
+    if place.folder is not None:
+        sync_held(place.folder)
+
+
+def _open_private(place: _Place) -> int:
+    flags = os.O_RDWR | os.O_CREAT | _NOFOLLOW | getattr(os, "O_BINARY", 0) | _NONBLOCK
+    return os.open(place.name, flags, _PRIVATE_FILE, dir_fd=place.folder)
 
 
 def _step(held: int, part: str, relative: str) -> int:
@@ -227,10 +282,3 @@ def _parts(relative: str) -> list[str]:
     if any(part in bad or "\\" in part or "\0" in part for part in parts) or ":" in parts[0]:
         raise RecoveryRefused(f"{printable(relative)} is not a path inside the install.")
     return parts
-
-
-def write_all(handle: int, data: bytes) -> None:
-    """Write every byte to a descriptor; a full disk takes a part and then raises `OSError`."""
-    rest = memoryview(data)
-    while rest:
-        rest = rest[os.write(handle, rest) :]

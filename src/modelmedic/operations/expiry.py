@@ -1,0 +1,101 @@
+"""What keeping replaced files and half-fetched ones may cost, and how the oldest are let go."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable
+
+from modelmedic.errors import RecoveryRefused
+from modelmedic.operations import aside
+from modelmedic.operations.base import Workshop
+from modelmedic.text import printable, size
+
+# What undo may cost: a damaged shard of 10 GB is not kept beside its good copy for ever; settings
+# and locks are kept long enough to notice that something is missing. Half-fetched files, each
+# useful to the next try only, may take as much again.
+KEEP_BYTES = 2_000_000_000
+KEEP_SECONDS = 14 * 86_400.0
+
+
+def expire(
+    shop: Workshop,
+    *,
+    now_seconds: float,
+    is_needed: Callable[[str], bool],
+    told: Callable[[str], None],
+) -> int:
+    """Delete kept and half-fetched files that are too old or too many, the oldest first.
+
+    After that the undo of their repairs is refused: "undo expired".
+
+    Args:
+        shop: The workshop.
+        now_seconds: Since the epoch.
+        is_needed: Whether a file (its path relative to the install) must stay: the newest run's,
+            and those of a repair without a verdict.
+        told: Hears a sentence when the needed files alone are more than the cap, and about each
+            file that could not be deleted.
+
+    Returns:
+        The freed bytes; a file that still has another name frees none.
+
+    Raises:
+        OSError: The folders cannot be listed.
+        RecoveryRefused: They lie behind a link.
+    """
+    return sum(
+        _expire_in(shop, folder, now_seconds, is_needed, told)
+        for folder in (aside.ASIDE, aside.PARTS)
+    )
+
+
+def _expire_in(
+    shop: Workshop,
+    folder: str,
+    now_seconds: float,
+    is_needed: Callable[[str], bool],
+    told: Callable[[str], None],
+) -> int:
+    files = list(shop.tree.own_files(folder))
+    total = sum(_cost_bytes(state) for _path, state in files)
+    needed = sum(_cost_bytes(state) for path, state in files if is_needed(path))
+    freed = 0
+    for path, state in sorted(files, key=lambda each: _kept_at(shop, *each)):
+        is_old = now_seconds - _kept_at(shop, path, state) > KEEP_SECONDS
+        is_too_much = total - freed > KEEP_BYTES and _cost_bytes(state) > 0
+        if is_needed(path) or not (is_old or is_too_much):
+            continue
+        try:
+            shop.tree.remove_own_file(path)
+        except (OSError, RecoveryRefused) as error:
+            told(f"{printable(path)} could not be deleted, though it is no longer kept: {error}")
+            continue
+        aside.tidy(shop, path)
+        freed += _cost_bytes(state)
+    if needed > KEEP_BYTES:
+        told(_too_many(shop, folder, needed))
+    return freed
+
+
+def _too_many(shop: Workshop, folder: str, needed: int) -> str:
+    what = "Replaced files" if folder == aside.ASIDE else "Unfinished downloads"
+    loss = "be undone" if folder == aside.ASIDE else "go on where its downloads ended"
+    return (
+        f"{what} of the newest repairs take {size(needed)}, more than the {size(KEEP_BYTES)} that "
+        f"are kept of older ones. The next repair after this one lets them go. To free the space "
+        f"now, delete {printable(shop.tree.root / folder)}; this run can then no longer {loss}."
+    )
+
+
+def _cost_bytes(state: os.stat_result) -> int:
+    is_ours_alone = stat.S_ISREG(state.st_mode) and state.st_nlink <= 1
+    return state.st_size if is_ours_alone else 0
+
+
+def _kept_at(shop: Workshop, path: str, state: os.stat_result) -> float:
+    """Return when a file came here, in seconds since the epoch; its mtime is its own past."""
+    if os.name != "nt":
+        return state.st_ctime  # a rename sets it
+    folder = shop.tree.identity(path.rpartition("/")[0])  # there ctime is the file's birth
+    return folder.mtime_ns / 1e9 if folder else state.st_mtime
