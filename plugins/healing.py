@@ -11,6 +11,7 @@ from modelmedic import examination, rooms
 from modelmedic.errors import ModelmedicError, RecoveryRefused
 from modelmedic.examination import Examination
 from modelmedic.findings import Attempt, Outcome
+from modelmedic.healing.effectiveness import Effectiveness
 from modelmedic.healing.engine import Plan
 from modelmedic.healing.interrupts import Interrupts
 from modelmedic.healing.registry import FAMILIES, Recovery
@@ -91,7 +92,9 @@ class Healer:
         self.config = config
         self.examination = found
         self.engine = found.engine
+        self.effectiveness = Effectiveness(found.context, again=found.heal_again)
         self.active: Repair | None = None
+        self._is_planning = False
         # Of the check at hand, for its report; a signal may end the healing before it returns.
         self.planned: list[dict[str, Any]] = []
         self.attempts: list[Attempt] = []
@@ -107,12 +110,16 @@ class Healer:
         """Try the chain of recoveries; return the phases and verdict that count."""
         attempts = self.attempts = []
         self.planned = []
+        chain = [self._repair(entry, judged, verdict) for entry in self._chain(item, verdict)]
+        if self.examination.mode == "plan":
+            chain = self._ranked(item, judged, chain, runner)
+            self.planned += [repair.plan.to_json() for repair in chain]
+            attempts += [repair.attempt("planned") for repair in chain]
+            return (None, verdict, attempts) if attempts else None
         generation = self.engine.generation()
-        for entry in self._chain(item, verdict):
-            repair = self._repair(entry, judged, verdict)
-            if self.examination.mode == "plan":
-                attempts.append(self._plan(item, repair, runner))
-                continue
+        is_ranked = len(chain) <= 1
+        while chain:
+            repair = chain.pop(0)
             try:
                 with self.engine.locked():
                     if self.engine.generation() != generation:
@@ -121,7 +128,12 @@ class Healer:
                         generation = self.engine.generation()
                         if now.outcome in _GOOD:
                             return phases, now, [*attempts, repair.attempt("rechecked")]
-                    phases, now = self._apply(item, repair, runner)
+                    if not is_ranked:
+                        is_ranked = True
+                        planned = self._ranked(item, judged, [repair, *chain], runner)
+                        chain = [self._repair(each.recovery, judged, verdict) for each in planned]
+                        continue
+                    phases, now = self._apply(item, judged, repair, runner)
                     generation = self.engine.generation()
             except RecoveryRefused as error:
                 attempts.append(repair.attempt("refused", str(error)))
@@ -144,27 +156,44 @@ class Healer:
         plan = Plan(entry.name, judged.check, judged.nodeid, declared_risk=entry.risk)
         return Repair(entry, plan, verdict.subject, verdict.error)
 
-    def _plan(self, item: pytest.Function, repair: Repair, runner: Any) -> Attempt:
+    def _ranked(
+        self, item: pytest.Function, judged: Judged, chain: list[Repair], runner: Any
+    ) -> list[Repair]:
+        """Plan every recovery of a chain, and return those that can be tried, the best first.
+
+        Planning changes nothing; what it costs is known only after it.
+        """
+        for repair in chain:
+            self._plan(item, repair, runner)
+            if repair.problem is not None:
+                told = _attempt_of(repair, healed=False, is_stopped=False, trouble="")
+                self.attempts.append(told)
+                if self.examination.mode != "plan":
+                    self.effectiveness.record(repair, told.verdict, area=judged.area)
+        return self.effectiveness.ranked(r for r in chain if r.problem is None)
+
+    def _plan(self, item: pytest.Function, repair: Repair, runner: Any) -> None:
         """Let the recovery say what it would do; nothing is changed."""
         self.active = repair
+        self._is_planning = True
         try:
-            runner.attempt(item, first=repair.recovery.name, only_first=True)
+            phases = runner.attempt(item, first=repair.recovery.name, only_first=True)
         finally:
             self.active = None
-        if repair.problem is not None:
-            return repair.attempt("refused", _reason(repair.problem))
-        self.planned.append(repair.plan.to_json())
-        return repair.attempt("planned")
+            self._is_planning = False
+        if repair.problem is None:  # what the recovery itself asks for may have failed
+            errors = [call.excinfo.value for call, report in phases if report.failed]
+            repair.problem = next(iter(errors), None)
 
     def _apply(
-        self, item: pytest.Function, repair: Repair, runner: Any
+        self, item: pytest.Function, judged: Judged, repair: Repair, runner: Any
     ) -> tuple[Any, Verdict | None]:
         """Run the check with the recovery set up before it; keep or undo what it changed.
 
         Returns:
             The phases, and the verdict if the repair was kept, else None.
         """
-        kept = None
+        kept = now = None
         is_stopped = True
         self.active = repair
         try:
@@ -181,8 +210,17 @@ class Healer:
             self.active = None
             with self.interrupts.deferred():
                 trouble = "" if kept else self._undo(repair)
-                told = _attempt_of(repair, kept is not None, is_stopped=is_stopped, trouble=trouble)
+                told = _attempt_of(
+                    repair, healed=kept is not None, is_stopped=is_stopped, trouble=trouble
+                )
                 self.attempts.append(told)
+                self.effectiveness.record(
+                    repair,
+                    told.verdict,
+                    area=judged.area,
+                    outcome=now.outcome if now else None,
+                    error=now.error if now else None,
+                )
         return phases, kept
 
     def _undo(self, repair: Repair) -> str:
@@ -208,7 +246,10 @@ class Healer:
         try:
             value = yield
             repair.refuse_empty()
-            if self.examination.mode != "plan":
+            self.effectiveness.inform(repair.plan)
+            self.effectiveness.refuse_tried(repair, self._command(repair, "--heal-again"))
+            if not self._is_planning:
+                self.engine.refuse(repair.plan)
                 self._consent(repair)
                 repair.applied = self.engine.apply(repair.plan)
         except BaseException as error:
@@ -227,29 +268,54 @@ class Healer:
         risk = repair.plan.risk
         if self.examination.mode == "ask":
             self._ask(repair)
-            return
-        if risk != "safe" and risk not in self.examination.allowed:
-            allow = ",".join(sorted({*self.examination.allowed, risk}))
+        elif risk != "safe" and risk not in self.examination.allowed:
             raise NotAllowed(
                 f"{repair.recovery.name} was not applied: it is {risk} and --allow={risk} was "
                 "not given.",
                 "",
-                self.examination.context.run_command("--heal", f"--allow={allow}"),
+                self._command(repair),
             )
 
     def _ask(self, repair: Repair) -> None:
+        name = repair.recovery.name
+        context = self.examination.context
         ask = self.config.pluginmanager.get_plugin("modelmedic:ask")
+        if self.examination.is_worker:
+            raise NotAllowed(
+                f"{name} was not applied: --heal=ask cannot ask from the workers of -n.",
+                "",
+                f"Start it without -n: {context.run_command('--heal=ask')}",
+            )
         if ask is None or not ask.is_terminal():
             raise NotAllowed(
-                f"{repair.recovery.name} was not applied: --heal=ask needs a terminal to ask on.",
+                f"{name} was not applied: --heal=ask needs a terminal to ask on.",
                 "",
-                self.examination.context.run_command("--heal"),
+                context.run_command("--heal"),
             )
-        if not ask.wants(repair):
-            raise NotAllowed(f"{repair.recovery.name} was not applied: the answer was no.")
+        if reason := ask.refusal(repair):
+            raise NotAllowed(f"{name} was not applied: {reason}.")
+
+    def _command(self, repair: Repair, *options: str) -> str:
+        """Return the command that would make this repair, with what it needs to be allowed."""
+        found = self.examination
+        classes = sorted({*found.allowed, repair.plan.risk} - {"safe"})
+        allow = [f"--allow={','.join(classes)}"] if classes and found.mode != "ask" else []
+        again = ["--heal-again"] if found.heal_again else []
+        mode = "--heal=ask" if found.mode == "ask" else "--heal"
+        return found.context.run_command(mode, *allow, *again, *options)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self) -> None:
+        """Say that the record of repairs was not used, on the process that reports."""
+        found = self.examination
+        if found.is_worker or not any(finding.attempts for finding in found.findings):
+            return
+        self.effectiveness.log.read()  # workers repaired, and cannot tell
+        if trouble := self.effectiveness.log.trouble:
+            found.notes.append(trouble)
 
 
-def _attempt_of(repair: Repair, healed: bool, *, is_stopped: bool, trouble: str) -> Attempt:
+def _attempt_of(repair: Repair, *, healed: bool, is_stopped: bool, trouble: str) -> Attempt:
     if healed:
         return repair.attempt("healed")
     problem = repair.problem
