@@ -112,13 +112,18 @@ def attempt_lines(attempt: Attempt) -> list[str]:
 
 
 def plan_lines(plan: Mapping[str, Any]) -> list[str]:
-    """Return what a recovery would do and what it costs; ``plan`` is `Plan.to_json`'s value."""
+    """Return what a recovery would do, what it costs, and how it did here until now.
+
+    ``plan`` is `Plan.to_json`'s value.
+    """
     spent = [f"fetch {size(plan['fetch_bytes'])}"] * bool(plan["fetch_bytes"])
     spent += [f"peak disk {size(plan['disk_bytes'])}"] * bool(plan["disk_bytes"])
-    spent.append(f"time {_time(plan)}")
-    first = f"{plan['recovery']} would ({', '.join([plan['risk'], *spent])}):"
-    operations = [f"  - {operation['text']}" for operation in plan["operations"]]
-    return [first, *operations, *_wrapped(_record_of(plan), indent="  ")]
+    return [
+        f"{plan['recovery']} would ({', '.join([plan['risk'], *spent])}):",
+        *(f"  - {operation['text']}" for operation in plan["operations"]),
+        f"  time: {_time(plan)}",
+        f"  history: {_history(plan)}",
+    ]
 
 
 def question_lines(plan: Mapping[str, Any], error: BaseException, title: str) -> list[str]:
@@ -147,7 +152,7 @@ def _time(plan: Mapping[str, Any]) -> str:
     return f"{told} {plan['time_source']}".strip()
 
 
-def _record_of(plan: Mapping[str, Any]) -> str:
+def _history(plan: Mapping[str, Any]) -> str:
     """Return how often the recovery has worked here, and what that says about the next time."""
     if plan["rate_interval"] is None:
         return str(plan["worked"])
