@@ -166,10 +166,12 @@ class Healer:
         for repair in chain:
             self._plan(item, repair, runner)
             if repair.problem is not None:
-                told = _attempt_of(repair, healed=False, is_stopped=False, trouble="")
-                self.attempts.append(told)
-                if self.examination.mode != "plan":
+                if self.examination.mode == "plan":
+                    told = repair.attempt("refused", _reason(repair.problem))
+                else:
+                    told = _attempt_of(repair, healed=False, is_stopped=False, trouble="")
                     self.effectiveness.record(repair, told.verdict, area=judged.area)
+                self.attempts.append(told)
         return self.effectiveness.ranked(r for r in chain if r.problem is None)
 
     def _plan(self, item: pytest.Function, repair: Repair, runner: Any) -> None:
@@ -181,6 +183,8 @@ class Healer:
         finally:
             self.active = None
             self._is_planning = False
+        if self.interrupts.heard:  # the recovery may have turned it into its own error
+            raise KeyboardInterrupt("interrupted")
         if repair.problem is None:  # what the recovery itself asks for may have failed
             errors = [call.excinfo.value for call, report in phases if report.failed]
             repair.problem = next(iter(errors), None)

@@ -50,6 +50,13 @@ def test_the_interval_cuts_off_the_tails_of_the_binomial_sum(successes, failures
         assert sum(terms) == pytest.approx(below, abs=1e-10)
 
 
+def test_the_figures_of_the_docs_are_right():
+    assert [round(100 * end) for end in Posterior(41, 3).interval()] == [84, 97]
+    assert [round(100 * end) for end in Posterior(1, 0).interval()] == [22, 97]
+    assert round(100 * Posterior(41, 3).mean) == 91
+    assert round(100 * Posterior(1, 0).mean) == 67
+
+
 def test_a_million_tries_have_a_narrow_interval():
     low, high = Posterior(900_000, 100_000).interval()
     assert 0.899 < low < 0.9 < high < 0.901

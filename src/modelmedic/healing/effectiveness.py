@@ -165,7 +165,7 @@ class Effectiveness:
             if is_recent and entry.state == state and entry.is_lasting:
                 on = time.strftime("%Y-%m-%d at %H:%M", time.localtime(entry.at))
                 raise TriedBefore(
-                    f"{name} was not tried again: on {on} it was tried in exactly this state, did "
+                    f"{name} was not tried again: on {on} it was tried in this same state, did "
                     "not help, and was undone.",
                     "",
                     f"To try it all the same: {command}",
@@ -207,7 +207,7 @@ class Effectiveness:
                 machine=machine,
                 check=repair.plan.check.partition("[")[0],
                 verdict=verdict,
-                seconds=round(repair.applied.seconds, 3) if repair.applied else 0.0,
+                seconds=round(repair.applied.seconds, 6) if repair.applied else 0.0,
                 fetched_bytes=repair.applied.fetched_bytes if repair.applied else 0,
                 state=fingerprint(self._context, repair),
                 is_lasting=has_looked and classify(error, area) not in _PASSING,
