@@ -1,4 +1,4 @@
-"""--heal=ask: shows what a repair would do and takes yes, no, or quit on a terminal."""
+"""--heal=ask: shows what a repair would do and takes yes, no, skip, or quit on a terminal."""
 
 from __future__ import annotations
 
@@ -20,35 +20,53 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(Asking(config), "modelmedic:ask")
 
 
+# What each answer that is not "yes" means for the repair that was asked about.
+_REFUSALS = {
+    "no": "the answer was no",
+    "skip": "its check was skipped when asked",
+    "quit": "asking was ended with quit",
+}
+
+
 class Asking:
     """Asks a person; never without a terminal."""
 
     def __init__(self, config: pytest.Config) -> None:
         self.config = config
         self.has_quit = False
+        self._skipped = ""  # node id of the check nothing is to be done for
 
     def is_terminal(self) -> bool:
         """Return whether there is somebody to ask."""
+        if not self.config.pluginmanager.hasplugin("terminalreporter"):
+            return False
         with self._released():  # under capture both ends are files of pytest's
             return os.isatty(0) and os.isatty(1)
 
-    def wants(self, repair: Repair) -> bool:
-        """Show the plan and return the answer; after "quit" every answer is no."""
+    def refusal(self, repair: Repair) -> str:
+        """Show the plan, ask, and return why it is not applied; empty when the answer is yes."""
+        plan = repair.plan
         if self.has_quit:
-            return False
+            return _REFUSALS["quit"]
+        if self._skipped == plan.nodeid:
+            return _REFUSALS["skip"]
         reporter: Any = self.config.pluginmanager.get_plugin("terminalreporter")
         with self._released():
             reporter.ensure_newline()
-            for line in summary.plan_lines(repair.plan.to_json()):
+            for line in summary.question_lines(plan.to_json(), repair.error, repair.recovery.title):
                 reporter.write_line(line)
             answer = _answer()
         self.has_quit = answer == "quit"
-        return answer == "yes"
+        self._skipped = plan.nodeid if answer == "skip" else ""
+        return _REFUSALS.get(answer, "")
 
     @contextlib.contextmanager
     def _released(self) -> Iterator[None]:
         """Give screen and keyboard back while somebody is asked."""
         capture: Any = self.config.pluginmanager.get_plugin("capturemanager")
+        if capture is None:  # -p no:capture
+            yield
+            return
         capture.suspend_global_capture(in_=True)
         try:
             yield
@@ -57,10 +75,12 @@ class Asking:
 
 
 def _answer() -> str:
-    words = {"y": "yes", "yes": "yes", "n": "no", "no": "no", "": "no", "q": "quit", "quit": "quit"}
+    words = {"": "no"}
+    for word in ("yes", "no", "skip", "quit"):
+        words |= {word: word, word[0]: word}
     while True:
         try:
-            given = input("Apply? [y]es / [N]o / [q]uit: ").strip().lower()
+            given = input("Apply? [y]es / [N]o / [s]kip / [q]uit: ").strip().lower()
         except EOFError:
             return "quit"
         if given in words:

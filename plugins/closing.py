@@ -14,6 +14,7 @@ from modelmedic.examination import Examination
 from modelmedic.findings import Attempt, Finding, Outcome
 from modelmedic.healing import journal as journals
 from modelmedic.healing.engine import Plan, undo_repair
+from modelmedic.healing.evidence_log import EvidenceLog
 from modelmedic.operations import kinds
 from modelmedic.text import counted, size
 
@@ -77,6 +78,7 @@ def _close(session: pytest.Session, found: Examination) -> None:
         steps.say(f"closing pass: a fresh process judges the {count} once more, read-only ...")
     with found.engine.locked():
         left = ClosingPass(found).judge()
+    _correct_evidence(found)
     found.notes.append(
         f"Closing pass: {', '.join(left)} no longer holds."
         if left
@@ -84,6 +86,15 @@ def _close(session: pytest.Session, found: Examination) -> None:
     )
     if freed := found.engine.expire(found.notes.append):
         found.notes.append(f"Kept for undo no longer: {size(freed)} of replaced files.")
+
+
+def _correct_evidence(found: Examination) -> None:
+    """Tell the record of repairs which ones did not stand: they are no successes."""
+    failed = {f.check for f in found.findings if f.outcome == Outcome.FAILED.value}
+    log = EvidenceLog(found.context.state_dir)
+    for repair in found.engine.journal.repairs():
+        if repair.check in failed:
+            log.revise(repair.number, "not healed", is_lasting=repair.verdict == "undone")
 
 
 class ClosingPass:
@@ -177,7 +188,7 @@ class ClosingPass:
         operations = [kinds.from_json(step.operation) for step in repair.steps]
         plan = Plan(repair.recovery, repair.check, kept.nodeid, operations=operations)
         try:
-            applied = self.engine.apply(plan)
+            applied = self.engine.apply(plan, is_again=True)
             self.engine.keep(applied)
         except ModelmedicError as error:
             self.found.notes.append(

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-import warnings
 from collections.abc import Generator
-from types import ModuleType
 from typing import Any
 
 import pytest
 
-from modelmedic import examination, rooms
+from modelmedic import examination
 from modelmedic.errors import ModelmedicError, RecoveryRefused
 from modelmedic.examination import Examination
 from modelmedic.findings import Attempt, Outcome
 from modelmedic.healing import extensions
 from modelmedic.healing.classify import classify
+from modelmedic.healing.effectiveness import Effectiveness
 from modelmedic.healing.engine import Plan
 from modelmedic.healing.interrupts import Interrupts
-from modelmedic.healing.registry import FAMILIES, Recovery, family_of
+from modelmedic.healing.registry import Recovery, family_of
 from modelmedic.healing.repair import NotAllowed, Repair
 from modelmedic.verdicts import Judged, Verdict
 
@@ -26,18 +25,10 @@ _GOOD = frozenset({Outcome.PASSED, Outcome.DEGRADED})
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Load the recovery room; in a healing mode, offer its recoveries to failing checks."""
+    """In a healing mode, offer the recoveries to failing checks."""
     found = examination.of(config)
     if found is None:
         return
-    try:
-        _load_recoveries(config, found)
-    except (extensions.BadExtension, ValueError) as error:
-        raise pytest.UsageError(str(error)) from error
-    # Our filter for a person's checks would drop it; see pytest_warning_recorded below.
-    name = f"{extensions.__name__}.{extensions.ExtensionWarning.__name__}"
-    config.addinivalue_line("filterwarnings", f"always::{name}")
-    config.pluginmanager.register(PassedOver(found), "modelmedic:passed-over")
     if found.mode != "check":
         config.pluginmanager.register(Healer(config, found), "modelmedic:healer")
     if found.mode in {"apply", "ask"}:
@@ -50,59 +41,6 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     found = examination.of(config)
     if found is not None:
         found.interrupts.remove()
-
-
-def _load_recoveries(config: pytest.Config, found: Examination) -> None:
-    for module in rooms.load_all("recoveries"):
-        for name, value in list(vars(module).items()):
-            entry = getattr(value, "recovery", None)
-            if isinstance(entry, Recovery):
-                found.registry.add(entry)
-                setattr(module, name, pytest.fixture(value))
-        config.pluginmanager.register(module, f"modelmedic:{module.__name__.rpartition('.')[2]}")
-    # Of a distribution's module nothing but its recoveries: a fixture could stand before ours.
-    brought = ModuleType("modelmedic_installed_recoveries")
-    for entry in extensions.recoveries():
-        found.registry.add(entry)
-        setattr(brought, entry.name, pytest.fixture(entry.function))
-    config.pluginmanager.register(brought, "modelmedic:installed-recoveries")
-
-
-@pytest.hookimpl(trylast=True)
-def pytest_collection_finish(session: pytest.Session) -> None:
-    """Refuse at collection what could only fail at heal time: unknown families and recoveries."""
-    found = examination.of(session.config)
-    if found is None:
-        return
-    manager = session._fixturemanager  # noqa: SLF001 - there is no public way to ask
-    for name in found.registry.names() if session.items else ():
-        fixtures = manager.getfixturedefs(name, session.items[0]) or ()
-        if len(fixtures) > 1:
-            raise pytest.UsageError(
-                f"The recovery {name} of {found.registry.get(name).distribution} has the name of "
-                f"another fixture ({fixtures[0].func.__module__}); names are taken once."
-            )
-    for item in session.items:
-        marker = item.get_closest_marker("recover")
-        if marker is None:
-            continue
-        problem = found.registry.problem_of(marker.args, marker.kwargs)
-        if problem:
-            raise pytest.UsageError(f"{item.nodeid}: {problem}")
-
-
-class PassedOver:
-    """Tells at the end of the run which plugins were passed over, and why; each once."""
-
-    def __init__(self, found: Examination) -> None:
-        self.examination = found
-
-    def pytest_warning_recorded(self, warning_message: warnings.WarningMessage) -> None:
-        """Keep our own kind of warning for the last lines and the record."""
-        told = str(warning_message.message)
-        is_ours = isinstance(warning_message.message, extensions.ExtensionWarning)
-        if is_ours and told not in self.examination.notes:
-            self.examination.notes.append(told)
 
 
 @pytest.fixture
@@ -122,7 +60,9 @@ class Healer:
         self.config = config
         self.examination = found
         self.engine = found.engine
+        self.effectiveness = Effectiveness(found.context, again=found.heal_again)
         self.active: Repair | None = None
+        self._is_planning = False
         # Of the check at hand, for its report; a signal may end the healing before it returns.
         self.planned: list[dict[str, Any]] = []
         self.attempts: list[Attempt] = []
@@ -138,16 +78,19 @@ class Healer:
         """Try the chain of recoveries; return the phases and verdict that count."""
         attempts = self.attempts = []
         self.planned = []
-        generation = self.engine.generation()
         families = self._families(item, judged, verdict)
-        chain = self._chain(item, families)
+        chain = [self._repair(entry, judged, verdict) for entry in self._chain(item, families)]
         if not chain:
-            attempts = self.examination.registry.refusals(families)
-        for entry in chain:
-            repair = self._repair(entry, judged, verdict)
-            if self.examination.mode == "plan":
-                attempts.append(self._plan(item, repair, runner))
-                continue
+            attempts += self.examination.registry.refusals(families)
+        if self.examination.mode == "plan":
+            chain = self._ranked(item, judged, chain, runner)
+            self.planned += [repair.plan.to_json() for repair in chain]
+            attempts += [repair.attempt("planned") for repair in chain]
+            return (None, verdict, attempts) if attempts else None
+        generation = self.engine.generation()
+        is_ranked = len(chain) <= 1
+        while chain:
+            repair = chain.pop(0)
             try:
                 with self.engine.locked():
                     if self.engine.generation() != generation:
@@ -156,7 +99,12 @@ class Healer:
                         generation = self.engine.generation()
                         if now.outcome in _GOOD:
                             return phases, now, [*attempts, repair.attempt("rechecked")]
-                    phases, now = self._apply(item, repair, runner)
+                    if not is_ranked:
+                        is_ranked = True
+                        planned = self._ranked(item, judged, [repair, *chain], runner)
+                        chain = [self._repair(each.recovery, judged, verdict) for each in planned]
+                        continue
+                    phases, now = self._apply(item, judged, repair, runner)
                     generation = self.engine.generation()
             except RecoveryRefused as error:
                 attempts.append(repair.attempt("refused", str(error)))
@@ -177,7 +125,8 @@ class Healer:
         """
         marker = item.get_closest_marker("recover")
         assert verdict.error is not None
-        if told := _told_by_plugins(item, verdict.error):
+        implementations = item.ihook.pytest_heal_classify.get_hookimpls()
+        if told := extensions.told_family(implementations, item=item, error=verdict.error):
             return [told]
         if marker is None:
             return []
@@ -190,27 +139,48 @@ class Healer:
         plan = Plan(entry.name, judged.check, judged.nodeid, declared_risk=entry.risk)
         return Repair(entry, plan, verdict.subject, verdict.error)
 
-    def _plan(self, item: pytest.Function, repair: Repair, runner: Any) -> Attempt:
+    def _ranked(
+        self, item: pytest.Function, judged: Judged, chain: list[Repair], runner: Any
+    ) -> list[Repair]:
+        """Plan every recovery of a chain, and return those that can be tried, the best first.
+
+        Planning changes nothing; what it costs is known only after it.
+        """
+        for repair in chain:
+            self._plan(item, repair, runner)
+            if repair.problem is not None:
+                if self.examination.mode == "plan":
+                    told = repair.attempt("refused", _reason(repair.problem))
+                else:
+                    told = _attempt_of(repair, healed=False, is_stopped=False, trouble="")
+                    self.effectiveness.record(repair, told.verdict, area=judged.area)
+                self.attempts.append(told)
+        return self.effectiveness.ranked(r for r in chain if r.problem is None)
+
+    def _plan(self, item: pytest.Function, repair: Repair, runner: Any) -> None:
         """Let the recovery say what it would do; nothing is changed."""
         self.active = repair
+        self._is_planning = True
         try:
-            runner.attempt(item, first=repair.recovery.name, only_first=True)
+            phases = runner.attempt(item, first=repair.recovery.name, only_first=True)
         finally:
             self.active = None
-        if repair.problem is not None:
-            return repair.attempt("refused", _reason(repair.problem))
-        self.planned.append(repair.plan.to_json())
-        return repair.attempt("planned")
+            self._is_planning = False
+        if self.interrupts.heard:  # the recovery may have turned it into its own error
+            raise KeyboardInterrupt("interrupted")
+        if repair.problem is None:  # what the recovery itself asks for may have failed
+            errors = [call.excinfo.value for call, report in phases if report.failed]
+            repair.problem = next(iter(errors), None)
 
     def _apply(
-        self, item: pytest.Function, repair: Repair, runner: Any
+        self, item: pytest.Function, judged: Judged, repair: Repair, runner: Any
     ) -> tuple[Any, Verdict | None]:
         """Run the check with the recovery set up before it; keep or undo what it changed.
 
         Returns:
             The phases, and the verdict if the repair was kept, else None.
         """
-        kept = None
+        kept = now = None
         is_stopped = True
         self.active = repair
         try:
@@ -227,8 +197,17 @@ class Healer:
             self.active = None
             with self.interrupts.deferred():
                 trouble = "" if kept else self._undo(repair)
-                told = _attempt_of(repair, kept is not None, is_stopped=is_stopped, trouble=trouble)
+                told = _attempt_of(
+                    repair, healed=kept is not None, is_stopped=is_stopped, trouble=trouble
+                )
                 self.attempts.append(told)
+                self.effectiveness.record(
+                    repair,
+                    told.verdict,
+                    area=judged.area,
+                    outcome=now.outcome if now else None,
+                    error=now.error if now else None,
+                )
                 progress = self.config.pluginmanager.get_plugin("modelmedic:steps")
                 if progress is not None:
                     progress.ended(repair, told)
@@ -257,7 +236,9 @@ class Healer:
         try:
             value = yield
             repair.refuse_empty()
-            if self.examination.mode != "plan":
+            self.effectiveness.inform(repair.plan)
+            self.effectiveness.refuse_tried(repair, self._command(repair, "--heal-again"))
+            if not self._is_planning:
                 if self.examination.accepted is not None:
                     self.examination.accepted.bind(repair.plan)
                 self._consent(repair)
@@ -283,47 +264,55 @@ class Healer:
         risk = repair.plan.risk
         if self.examination.mode == "ask":
             self._ask(repair)
-            return
-        if risk != "safe" and risk not in self.examination.allowed:
-            allow = ",".join(sorted({*self.examination.allowed, risk}))
+        elif risk != "safe" and risk not in self.examination.allowed:
             raise NotAllowed(
                 f"{repair.recovery.name} was not applied: it is {risk} and --allow={risk} was "
                 "not given.",
                 "",
-                self.examination.context.run_command("--heal", f"--allow={allow}"),
+                self._command(repair),
             )
 
     def _ask(self, repair: Repair) -> None:
+        name = repair.recovery.name
+        context = self.examination.context
         ask = self.config.pluginmanager.get_plugin("modelmedic:ask")
+        if self.examination.is_worker:
+            raise NotAllowed(
+                f"{name} was not applied: --heal=ask cannot ask from the workers of -n.",
+                "",
+                f"Start it without -n: {context.run_command('--heal=ask')}",
+            )
         if ask is None or not ask.is_terminal():
             raise NotAllowed(
-                f"{repair.recovery.name} was not applied: --heal=ask needs a terminal to ask on.",
+                f"{name} was not applied: --heal=ask needs a terminal to ask on.",
                 "",
-                self.examination.context.run_command("--heal"),
+                context.run_command("--heal"),
             )
-        if not ask.wants(repair):
-            raise NotAllowed(f"{repair.recovery.name} was not applied: the answer was no.")
+        self.engine.refuse(repair.plan)  # nobody is asked about what could not be done anyway
+        if reason := ask.refusal(repair):
+            raise NotAllowed(f"{name} was not applied: {reason}.")
+
+    def _command(self, repair: Repair, *options: str) -> str:
+        """Return the command that would make this repair, with what it needs to be allowed."""
+        found = self.examination
+        classes = sorted({*found.allowed, repair.plan.risk} - {"safe"})
+        allow = [f"--allow={','.join(classes)}"] if classes and found.mode != "ask" else []
+        again = ["--heal-again"] if found.heal_again else []
+        mode = "--heal=ask" if found.mode == "ask" else "--heal"
+        return found.context.run_command(mode, *allow, *again, *options)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self) -> None:
+        """Say that the record of repairs was not used, on the process that reports."""
+        found = self.examination
+        if found.is_worker or not any(finding.attempts for finding in found.findings):
+            return
+        self.effectiveness.log.read()  # workers repaired, and cannot tell
+        if trouble := self.effectiveness.log.trouble:
+            found.notes.append(trouble)
 
 
-def _told_by_plugins(item: pytest.Item, error: BaseException) -> str | None:
-    """Ask plugin after plugin, so that one that crashes or errs keeps nobody from answering."""
-    values = {"item": item, "error": error}
-    for implementation in reversed(item.ihook.pytest_heal_classify.get_hookimpls()):
-        who = f"pytest_heal_classify of the plugin {implementation.plugin_name}"
-        try:
-            told = implementation.function(*(values[name] for name in implementation.argnames))
-        except Exception as problem:  # noqa: BLE001 - foreign code
-            extensions.passed_over(who, f"it failed: {extensions.reason(problem)}")
-            continue
-        if told in FAMILIES:
-            return str(told)
-        if told is not None:
-            known = ", ".join(FAMILIES)
-            extensions.passed_over(who, f"it answered {told!r}; families are {known}")
-    return None
-
-
-def _attempt_of(repair: Repair, healed: bool, *, is_stopped: bool, trouble: str) -> Attempt:
+def _attempt_of(repair: Repair, *, healed: bool, is_stopped: bool, trouble: str) -> Attempt:
     if healed:
         return repair.attempt("healed")
     problem = repair.problem

@@ -42,6 +42,7 @@ _SETTINGS: tuple[tuple[str, str, str], ...] = (
     ("target_python", "PATH", "the Python the app runs in (default: the install's environment)"),
     ("stage", "auto|preflight|installed", "judge the machine only, or the finished install too"),
     ("allow", "costly,destructive", "risk classes --heal may use besides safe"),
+    ("heal_budget_count", "N", "begin at most N repairs in this run"),
     ("heal_budget_bytes", "N", "fetch at most N bytes in this run"),
     ("heal_budget_seconds", "N", "begin no repair after N seconds"),
     ("plan_file", "F", "with --heal=plan: where to write the plan; with --heal: apply only that"),
@@ -50,6 +51,7 @@ _SETTINGS: tuple[tuple[str, str, str], ...] = (
 _FLAGS: tuple[tuple[str, str], ...] = (
     ("deep", "read every byte of the weights and compare hashes"),
     ("offline", "skip every check that needs a network"),
+    ("heal_again", "try repairs again that did not help in the same state"),
     ("strict_degraded", "exit 1 when something is only degraded"),
 )
 
@@ -169,6 +171,7 @@ def _examination(config: pytest.Config) -> Examination:
         hub=hub,
         is_verbose=getattr(config.option, "verbose", 0) > 0,
         strict_degraded=bool(_setting(config, "strict_degraded")),
+        heal_again=bool(_setting(config, "heal_again")),
     )
 
 
@@ -277,12 +280,16 @@ def _allowed(config: pytest.Config) -> frozenset[str]:
 
 def _budget(config: pytest.Config) -> Budget:
     values: dict[str, int | None] = {}
-    for name in ("heal_budget_bytes", "heal_budget_seconds"):
+    for name in ("heal_budget_count", "heal_budget_bytes", "heal_budget_seconds"):
         given = _setting(config, name)
         if given and not str(given).isdecimal():
             raise pytest.UsageError(f"{_option(name)}={given}: it is a whole number.")
         values[name] = int(given) if given else None
-    return Budget(seconds=values["heal_budget_seconds"], fetch_bytes=values["heal_budget_bytes"])
+    return Budget(
+        count=values["heal_budget_count"],
+        seconds=values["heal_budget_seconds"],
+        fetch_bytes=values["heal_budget_bytes"],
+    )
 
 
 def _report_dir(config: pytest.Config, context: Context) -> Path:

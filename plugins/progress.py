@@ -94,7 +94,8 @@ def _opening(repair: Repair) -> Iterator[str]:
     """Yield the lines before a repair: the check, what is wrong, each change."""
     what = getattr(repair.error, "what", "") or str(repair.error)
     yield f"{printable(repair.plan.check)}: {summary.printable_lines(what)}"
-    for number, line in enumerate(summary.plan_lines(repair.plan.to_json())):
+    plan = repair.plan.to_json() | {"rate_interval": None}  # the plan and the question name it
+    for number, line in enumerate(summary.plan_lines(plan)):
         yield f"  {line.replace(' would (', ' will now (', 1) if not number else line}"
 
 

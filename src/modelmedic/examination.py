@@ -52,6 +52,7 @@ class Examination:
     is_partial: bool = False  # some checks were left out by the person
     interrupts: Interrupts = field(default_factory=Interrupts)
     strict_degraded: bool = False
+    heal_again: bool = False  # also repairs that did not help in the same state
     is_verbose: bool = False  # -v: a traceback beside the words
     started_at: float = field(default_factory=time.time)
     findings: list[Finding] = field(default_factory=list)

@@ -114,14 +114,54 @@ def attempt_lines(attempt: Attempt) -> list[str]:
 
 
 def plan_lines(plan: Mapping[str, Any]) -> list[str]:
-    """Return what a recovery would do and what it costs; ``plan`` is `Plan.to_json`'s value."""
+    """Return what a recovery would do and what it costs; ``plan`` is `Plan.to_json`'s value.
+
+    A time that is negligible, and a history that there is not, are not named.
+    """
     spent = [f"fetch {size(plan['fetch_bytes'])}"] * bool(plan["fetch_bytes"])
     spent += [f"peak disk {size(plan['disk_bytes'])}"] * bool(plan["disk_bytes"])
-    if plan["seconds"] != 0:
-        told = "unknown" if plan["seconds"] is None else duration(plan["seconds"])
-        spent.append(f"time {told}")
+    if plan["seconds"] is None or plan["seconds"] >= 1:
+        spent.append(f"time {_time(plan)}")
+    if plan["rate_interval"] is not None:
+        spent.append(plan["worked"])
     first = f"{plan['recovery']} would ({', '.join([plan['risk'], *spent])}):"
-    return [first] + [f"  - {operation['text']}" for operation in plan["operations"]]
+    return [first, *(f"  - {operation['text']}" for operation in plan["operations"])]
+
+
+def question_lines(plan: dict[str, Any], error: BaseException, title: str) -> list[str]:
+    """Return what a person is shown before being asked: the failure, the plan, the answers."""
+    what = getattr(error, "what", "") or str(error)
+    return [
+        "",
+        *_wrapped(f"[{plan['check']}] {what}"),
+        *_wrapped(f"{plan['recovery']}: {title}"),
+        *plan_lines(plan | {"seconds": 0, "rate_interval": None}),
+        f"  time: {_time(plan)}",
+        f"  history: {_history(plan)}",
+        *_wrapped(
+            "yes applies it and checks again; no leaves this repair out; skip repairs nothing for "
+            "this check; quit asks no more, and nothing else is repaired."
+        ),
+    ]
+
+
+def _time(plan: Mapping[str, Any]) -> str:
+    """Return how long a plan takes and where that is from."""
+    seconds: float | None = plan["seconds"]
+    if seconds is None:
+        return "unknown"
+    if seconds == 0:
+        return "negligible"
+    told = "under a second" if seconds < 1 else f"about {duration(seconds)}"
+    return f"{told} {plan['time_source']}".strip()
+
+
+def _history(plan: Mapping[str, Any]) -> str:
+    """Return how often the recovery has worked here, and what that says about the next time."""
+    if plan["rate_interval"] is None:
+        return str(plan["worked"])
+    low, high = (round(100 * end) for end in plan["rate_interval"])
+    return f"{plan['worked']} (success rate {low} to {high} %, with 90 % probability)"
 
 
 def last_lines(found: Examination) -> list[tuple[str, Markup]]:

@@ -16,6 +16,7 @@ OWN_VALUE_OPTIONS = frozenset(
         "--target-python",
         "--stage",
         "--allow",
+        "--heal-budget-count",
         "--heal-budget-bytes",
         "--heal-budget-seconds",
         "--plan-file",

@@ -24,13 +24,21 @@ __all__ = ["Applied", "Budget", "Engine", "Plan", "undo_repair", "undo_run"]
 
 @dataclass(slots=True)
 class Plan:
-    """What one recovery would do for one check: operations in their order."""
+    """What one recovery would do for one check: operations in their order.
+
+    The last four are what earlier repairs here showed: how long it took (None: unknown) and how
+    that was measured, how often it worked, in words, and the 90 % interval of its success rate.
+    """
 
     recovery: str
     check: str
     nodeid: str
     declared_risk: str = "safe"
     operations: list[Operation] = field(default_factory=list)
+    measured_seconds: float | None = None
+    time_source: str = ""
+    worked: str = ""
+    rate_interval: tuple[float, float] | None = None
 
     @property
     def cost(self) -> Cost:
@@ -39,8 +47,14 @@ class Plan:
 
     @property
     def risk(self) -> str:
-        """Return the graver of the declared class and the one the cost implies."""
-        return max(self.declared_risk, self.cost.risk, key=RISKS.index)
+        """Return the gravest of the declared class and those that cost and time imply."""
+        measured = Cost(seconds=self.measured_seconds).risk
+        return max(self.declared_risk, self.cost.risk, measured, key=RISKS.index)
+
+    @property
+    def seconds(self) -> float | None:
+        """Return how long it takes: as measured, else as the operations say; None: unknown."""
+        return self.cost.seconds if self.measured_seconds is None else self.measured_seconds
 
     def to_json(self) -> dict[str, Any]:
         """Return the plan as plain values."""
@@ -52,7 +66,10 @@ class Plan:
             "risk": self.risk,
             "fetch_bytes": cost.fetch_bytes,
             "disk_bytes": cost.disk_bytes,
-            "seconds": cost.seconds,
+            "seconds": self.seconds,
+            "time_source": self.time_source,
+            "worked": self.worked,
+            "rate_interval": list(self.rate_interval) if self.rate_interval else None,
             "operations": [
                 {**operation.to_json(), "text": operation.describe()}
                 for operation in self.operations
@@ -68,6 +85,7 @@ class Applied:
     plan: Plan
     steps: list[tuple[int, Operation, dict[str, Any]]] = field(default_factory=list)
     fetched_bytes: int = 0
+    seconds: float = 0.0  # of the operations alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +126,6 @@ class Engine:
         self.shop = Workshop(
             Tree(context.place), context.run_id, progress=progress, extras=extras or {}
         )
-        self._count = 0
         self._started = time.monotonic()
 
     def generation(self) -> int:
@@ -121,29 +138,44 @@ class Engine:
         with lock.held(self.context.state_dir, self.context.place, told=self.told):
             yield
 
-    def apply(self, plan: Plan) -> Applied:
+    def apply(self, plan: Plan, *, is_again: bool = False) -> Applied:
         """Apply a plan, each operation journaled before it runs. Call it under the lock.
+
+        Args:
+            plan: What to do.
+            is_again: It was done in this run and undone only to look: no budget counts.
 
         Raises:
             RecoveryRefused: A precondition or the budget does not hold, a process uses a file, or
                 the journal cannot be written; nothing is changed.
             RecoveryFailed: An operation failed; what had been done was put back.
         """
-        self._refuse(plan)
-        self.shop.budget_bytes = self.budget.fetch_bytes
+        self._refuse(plan, is_again=is_again)
+        self.shop.budget_bytes = None if is_again else self._left_bytes()
         applied = Applied(uuid.uuid4().hex[:12], plan)
         before = self.shop.fetched_bytes
+        started = time.monotonic()
         try:
             self._begin(applied)
-            for seq, operation in enumerate(plan.operations):
-                self._apply_one(applied, seq, operation)
+            try:
+                for seq, operation in enumerate(plan.operations):
+                    self._apply_one(applied, seq, operation)
+            finally:
+                with contextlib.suppress(OSError, ModelmedicError):  # the disk may be full
+                    self._meter(applied, before, started)
         except BaseException as error:
-            applied.fetched_bytes = self.shop.fetched_bytes - before
             self._give_up(applied, error)
             raise
-        applied.fetched_bytes = self.shop.fetched_bytes - before
-        self._count += 1
         return applied
+
+    def refuse(self, plan: Plan) -> None:
+        """Refuse what could not be applied now: ask this before asking a person.
+
+        Raises:
+            RecoveryRefused: The budget is used up, a process uses a file, or root would work in
+                another's folder.
+        """
+        self._refuse(plan, is_again=False)
 
     def keep(self, applied: Applied) -> None:
         """Record that the check passed: the repair stays.
@@ -193,10 +225,11 @@ class Engine:
             told(str(error))
             return 0
 
-    def _refuse(self, plan: Plan) -> None:
+    def _refuse(self, plan: Plan, *, is_again: bool) -> None:
         place = self.context.place
         guards.refuse_as_root(place, plan.operations)
-        self._refuse_over_budget(plan)
+        if not is_again:
+            self._refuse_over_budget(plan)
         try:
             guards.refuse_in_use(place, plan.operations)
         except OSError as error:
@@ -262,15 +295,30 @@ class Engine:
                 trouble.next_step(error) if isinstance(error, OSError) else error.next_step,
             ) from error
 
+    def _meter(self, applied: Applied, before: int, started: float) -> None:
+        """Note what a repair took; in the journal, because all workers share one budget."""
+        applied.seconds = time.monotonic() - started
+        applied.fetched_bytes = self.shop.fetched_bytes - before
+        self.journal.add("spent", repair=applied.number, fetched_bytes=applied.fetched_bytes)
+
+    def _left_bytes(self) -> int | None:
+        """Return up to which own count of bytes this process may fetch; None is unlimited."""
+        if self.budget.fetch_bytes is None:
+            return None
+        _count, by_all = self.journal.spent()
+        return max(0, self.budget.fetch_bytes - by_all) + self.shop.fetched_bytes
+
     def _refuse_over_budget(self, plan: Plan) -> None:
-        spent = time.monotonic() - self._started
-        left = None
-        if self.budget.fetch_bytes is not None:
-            left = self.budget.fetch_bytes - self.shop.fetched_bytes
+        took = time.monotonic() - self._started
+        count, fetched = self.journal.spent()
+        most = self.budget
         reasons = [
-            ("count", self.budget.count is not None and self._count >= self.budget.count),
-            ("seconds", self.budget.seconds is not None and spent >= self.budget.seconds),
-            ("bytes", left is not None and plan.cost.fetch_bytes > left),
+            ("count", most.count is not None and count >= most.count),
+            ("seconds", most.seconds is not None and took >= most.seconds),
+            (
+                "bytes",
+                most.fetch_bytes is not None and plan.cost.fetch_bytes > most.fetch_bytes - fetched,
+            ),
         ]
         for name, is_over in reasons:
             if is_over:

@@ -9,7 +9,7 @@ import contextlib
 import dataclasses
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
@@ -18,7 +18,7 @@ from typing import Any
 
 from modelmedic.errors import ModelmedicError
 from modelmedic.findings import EnhancedErrorCategory as Category
-from modelmedic.healing.registry import Recovery
+from modelmedic.healing.registry import FAMILIES, Recovery
 from modelmedic.text import printable
 
 CLASSIFIERS = "modelmedic.classify"
@@ -149,3 +149,28 @@ def _recoveries_in(loaded: object) -> list[Recovery]:
     values = list(vars(loaded).values()) if isinstance(loaded, ModuleType) else [loaded]
     found = [getattr(value, "recovery", None) for value in values if callable(value)]
     return [entry for entry in found if isinstance(entry, Recovery)]
+
+
+def told_family(implementations: Sequence[Any], **values: Any) -> str | None:
+    """Return the family that a `pytest_heal_classify` hook names, or None.
+
+    Plugin after plugin is asked, the last registered first, so that one that crashes or errs keeps
+    nobody from answering; it is passed over with a warning.
+
+    Args:
+        implementations: The hook's implementations, in pluggy's order.
+        values: What the hook may ask for, by name.
+    """
+    for implementation in reversed(implementations):
+        who = f"pytest_heal_classify of the plugin {implementation.plugin_name}"
+        try:
+            told = implementation.function(*(values[name] for name in implementation.argnames))
+        except Exception as problem:  # noqa: BLE001 - foreign code
+            passed_over(who, f"it failed: {reason(problem)}")
+            continue
+        if told in FAMILIES:
+            return str(told)
+        if told is not None:
+            known = ", ".join(FAMILIES)
+            passed_over(who, f"it answered {told!r}; families are {known}")
+    return None

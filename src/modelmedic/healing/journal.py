@@ -118,6 +118,13 @@ class Journal:
             _replay(found, entry)
         return list(found.values())
 
+    def spent(self) -> tuple[int, int]:
+        """Return how many repairs this run began and how many bytes they fetched, all workers."""
+        spent = [
+            entry.get("fetched_bytes") for entry in self._events() if entry["event"] == "spent"
+        ]
+        return len(spent), sum(count for count in spent if isinstance(count, int))
+
     def head(self) -> dict[str, Any]:
         """Return the opening event (install, profile, started_at); empty when there is none."""
         return next((e for e in self._events() if e["event"] == "open"), {})
