@@ -6,8 +6,7 @@ import pytest
 from conformance_cases import CASES
 
 from modelmedic import rooms
-from modelmedic.healing.registry import Recovery
-from modelmedic.testing.conformance import conformance
+from modelmedic.testing.conformance import conformance, missing
 
 for _case in CASES:
     globals()[f"test_{_case.recovery}"] = conformance(_case)
@@ -15,11 +14,12 @@ for _case in CASES:
 
 
 def test_every_recovery_has_a_case():
-    entries = [
-        entry
-        for module in rooms.load_all("recoveries")
-        for value in vars(module).values()
-        if isinstance(entry := getattr(value, "recovery", None), Recovery)
-    ]
-    cases = {case.recovery for case in CASES}
-    assert {entry.name for entry in entries} == cases, "add a Case in conformance_cases.py"
+    room = rooms.load_all("recoveries")
+    assert missing(room, CASES) == [], "add a Case in conformance_cases.py"
+    assert missing(room, CASES[1:]) == [CASES[0].recovery]
+
+
+def test_every_case_is_of_a_recovery_and_of_one_only():
+    names = [case.recovery for case in CASES]
+    assert len(set(names)) == len(names)
+    assert sorted(names) == missing(rooms.load_all("recoveries"), ())

@@ -9,6 +9,6 @@ from __future__ import annotations
 
 from modelmedic.testing.conformance.case import Case, prepare_demo
 from modelmedic.testing.conformance.promises import PROMISES, Broken
-from modelmedic.testing.conformance.suite import conformance, print_seconds
+from modelmedic.testing.conformance.suite import conformance, missing, print_seconds
 
-__all__ = ["PROMISES", "Broken", "Case", "conformance", "prepare_demo", "print_seconds"]
+__all__ = ["PROMISES", "Broken", "Case", "conformance", "missing", "prepare_demo", "print_seconds"]

@@ -37,9 +37,7 @@ class Promise:
 
 def leaves_the_healthy_alone(story: Story) -> None:
     """Look at a run with ``--heal`` on the prepared install."""
-    check = story.case.check
-    with story.desk():
-        healthy = story.bench.healthy(story.case)
+    check, healthy = story.case.check, story.healthy
     outcome = healthy.run.finding(check).get("outcome", "not judged: is there a check of that id?")
     if outcome not in {"passed", "degraded"}:
         raise Broken(f"{check} holds on the prepared install.", f"It is {outcome}.", healthy.run)
@@ -84,17 +82,17 @@ def plans_without_writing(story: Story) -> None:
 def heals(story: Story) -> None:
     """Break and heal; a fresh run of the check then says that it holds."""
     healed = story.healed
-    with story.desk() as desk:
-        run = desk.run()
-    outcome = run.finding(story.case.check).get("outcome")
-    if outcome not in {"passed", "degraded"} and healed:
+    with story.ending():
+        run = healed.desk.run()
+    outcome = run.finding(story.case.check).get("outcome", "not judged")
+    if outcome not in {"passed", "degraded"}:
         raise Broken("What is healed holds in a later run.", f"It is {outcome}.", run)
 
 
 def heals_once(story: Story) -> None:
     """Heal again, all checks: nothing is repaired, nothing changes, and all is well."""
     healed = story.healed
-    with story.desk():  # says so when a run hung before
+    with story.ending():
         run = healed.desk.run("--heal", whole=True)
     tried = [
         f"{attempt['recovery']} for {finding['check']}: {attempt['verdict']}"
@@ -105,7 +103,7 @@ def heals_once(story: Story) -> None:
         raise Broken("A second --heal finds nothing to repair.", listed(tried), run)
     if changed := differences(healed.files, healed.desk.files(), UNTOUCHED):
         raise Broken("A second --heal changes nothing.", listed(changed), run)
-    if worse := run.bad() - story.bench.healthy(story.case).run.bad():
+    if worse := run.bad() - story.healthy.run.bad():
         raise Broken("The healed install is healthy.", f"Not so: {listed(sorted(worse))}.", run)
 
 

@@ -88,16 +88,26 @@ class Story:
         self._hung = ""
 
     @property
+    def healthy(self) -> Healthy:
+        """Return the prepared install, with a run on it.
+
+        Raises:
+            Broken: The run hung.
+        """
+        with self.ending():
+            return self.bench.healthy(self.case)
+
+    @property
     def healed(self) -> Healed:
         """Return the install that was broken and healed once; nobody may change it.
 
         Raises:
-            Broken: It was not healed.
+            Broken: It was not healed, or the run hung.
         """
         if self._healed is None:
             desk = self._new_desk()
             broken = self.break_on(desk)
-            with self._ending():
+            with self.ending():
                 run = desk.run("--heal")
             self._expect_healed(run)
             self._healed = Healed(desk, broken, desk.files(), run)
@@ -111,12 +121,12 @@ class Story:
             Broken: A run hung, here or earlier.
         """
         desk = self._new_desk()
-        with self._ending():
+        with self.ending():
             yield desk
         shutil.rmtree(desk.folder, ignore_errors=True)
 
     @contextlib.contextmanager
-    def _ending(self) -> Iterator[None]:
+    def ending(self) -> Iterator[None]:
         """Turn a run that was ended by the kit into a broken promise."""
         try:
             yield
@@ -143,9 +153,7 @@ class Story:
             raise Broken("Every run ends.", f"{self._hung} Nothing more was tried.")
         number = next(self._numbers)
         desk = Desk(self.case, self.bench.root / f"{self.case.recovery}-{number}")
-        with self._ending():
-            healthy = self.bench.healthy(self.case)
-        desk.make(healthy.install)
+        desk.make(self.healthy.install)
         return desk
 
     def _expect_healed(self, run: Run) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from modelmedic.healing.registry import Recovery
 from modelmedic.testing.conformance.case import DEMO, Case
 from modelmedic.testing.conformance.desk import hub
 from modelmedic.testing.conformance.promises import FULL, PROMISES, Broken, Promise
@@ -50,6 +51,20 @@ def conformance(case: Case, *, full: bool = False) -> Callable[..., None]:
 
     test.__doc__ = f"The recovery {case.recovery} keeps its promise."
     return test  # type: ignore[no-any-return]
+
+
+def missing(modules: Iterable[object], cases: Iterable[Case]) -> list[str]:
+    """Return the names of the recoveries in ``modules`` that no case is of; empty when all have one.
+
+    Each module is one with functions made by ``@recovery``.
+    """
+    names = {
+        entry.name
+        for module in modules
+        for value in vars(module).values()
+        if isinstance(entry := getattr(value, "recovery", None), Recovery)
+    }
+    return sorted(names - {case.recovery for case in cases})
 
 
 def print_seconds(config: Any) -> None:
