@@ -13,6 +13,13 @@ sys.path.insert(0, str(Path(__file__).parent))  # for support.py; importlib mode
 _TIMEOUT_SECONDS = 300  # a hanging test is a failing test; checks have deadlines of their own
 
 
+def pytest_configure(config):
+    """Print what the conformance of each recovery took, also when workers ran it."""
+    from modelmedic.testing.conformance import print_seconds
+
+    print_seconds(config)
+
+
 def pytest_collection_modifyitems(items):
     """Give each test a time limit; not in the ini file, where checks would get it too."""
     for item in items:

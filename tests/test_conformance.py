@@ -1,0 +1,25 @@
+"""Every recovery of ours keeps every promise of the kit; none is without a case."""
+
+from __future__ import annotations
+
+import pytest
+from conformance_cases import CASES
+
+from modelmedic import rooms
+from modelmedic.testing.conformance import conformance, missing
+
+for _case in CASES:
+    globals()[f"test_{_case.recovery}"] = conformance(_case)
+    globals()[f"test_{_case.recovery}_in_full"] = pytest.mark.slow(conformance(_case, full=True))
+
+
+def test_every_recovery_has_a_case():
+    room = rooms.load_all("recoveries")
+    assert missing(room, CASES) == [], "add a Case in conformance_cases.py"
+    assert missing(room, CASES[1:]) == [CASES[0].recovery]
+
+
+def test_every_case_is_of_a_recovery_and_of_one_only():
+    names = [case.recovery for case in CASES]
+    assert len(set(names)) == len(names)
+    assert sorted(names) == missing(rooms.load_all("recoveries"), ())
