@@ -80,7 +80,7 @@ CASES = (
     Case(
         recovery="remove_stale_lock",
         check="install.locks",
-        category="validation",
+        category="timeout",
         break_install=leave_a_soft_lock,
         spoil=lock_it,
     ),
@@ -94,7 +94,7 @@ CASES = (
     Case(
         recovery="move_misplaced_model_file",
         check=f"weights.present[{SHARD}]",
-        category="corruption",
+        category="validation",
         break_install=misplace_a_shard,
         spoil=flip_a_byte_of_the_stray,
         spoil_options=("--offline",),  # else the next recovery of the chain fetches the file

@@ -31,7 +31,17 @@ LAYERS = (
     ("strategies",),
     ("healing", "reliability", "monitor", "history"),
     # Its children meet the journal of a repair, which lies above the rest of the test kit.
-    ("testing.conformance", "examination", "verdicts", "closing", "records", "summary", "support", "endings", "runs"),
+    (
+        "testing.conformance",
+        "examination",
+        "verdicts",
+        "closing",
+        "records",
+        "summary",
+        "support",
+        "endings",
+        "runs",
+    ),
     ("entry", "cli", "__main__"),
 )
 # Who starts processes, and why it is not done through modelmedic.commands, the one wrapper.

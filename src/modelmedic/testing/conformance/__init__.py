@@ -1,8 +1,8 @@
 """Does a recovery keep its promises? A test kit: one way to break an install, a dozen real runs.
 
-    from modelmedic.testing.conformance import Case, conformance
+from modelmedic.testing.conformance import Case, conformance
 
-    test_my_recovery = conformance(Case("my_recovery", ...))
+test_my_recovery = conformance(Case("my_recovery", ...))
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ class Case:
 
     Args:
         recovery: Its name.
-        check: Id of the check that sees the fault, with its parameter: ``install.folders[outputs]``.
+        check: Id of the check that sees the fault, with its parameter: ``install.folders[a]``.
         category: The category the finding must have: "corruption".
         break_install: Makes the fault in a healthy install.
         spoil: Lets the recovery's precondition fail. It is called while a run is at work, after

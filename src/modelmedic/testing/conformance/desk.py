@@ -1,4 +1,4 @@
-"""A place to try things: an install with home, state and report folders of its own, and its runs."""
+"""A place to try things: an install with home, state and report folders of its own; its runs."""
 
 from __future__ import annotations
 

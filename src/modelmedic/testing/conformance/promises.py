@@ -166,7 +166,8 @@ def repairs_once_when_two_run(story: Story) -> None:
         kept = [event for run in runs for event in run.events if event == "verdict kept"]
         verdicts = sorted(str([a["verdict"] for a in run.attempts(case.check)]) for run in runs)
         if len(kept) != 1 or verdicts != ["['healed']", "['rechecked']"]:
-            seen = f"{len(kept)} repairs were kept; the attempts of the two: {' and '.join(verdicts)}."
+            tried = " and ".join(verdicts)
+            seen = f"{len(kept)} repairs were kept; the attempts of the two: {tried}."
             raise Broken("One repair is kept; the other run looks again.", seen, runs[-1])
         _expect_fetched_once()
         _expect_content(desk, healed.files, "Two runs at once leave what one leaves.", runs[-1])
@@ -197,16 +198,14 @@ def follows_no_link(story: Story) -> None:
         run = desk.run("--heal", swap=str(desk.outside))
         outside = take(desk.outside)
         links = [name for name in desk.install.iterdir() if name.is_symlink()]
-        copied = {
-            path: entry for link in links for path, entry in below(broken, link.name).items()
-        }
+        copied = {path: entry for link in links for path, entry in below(broken, link.name).items()}
         outside.pop(".")
         if changed := differences(copied, outside, BYTES):
             raise Broken("Nothing outside the install is changed.", listed(changed), run)
 
 
 PROMISES = (
-    Promise("leaves-the-healthy-alone", "a healthy install is not changed", leaves_the_healthy_alone),
+    Promise("leaves-the-healthy-alone", "a healthy one is not changed", leaves_the_healthy_alone),
     Promise("is-detected", "the fault is found, in its category", is_detected),
     Promise("plans-without-writing", "a plan changes nothing", plans_without_writing),
     Promise("heals", "the fault is repaired", heals),
@@ -215,11 +214,11 @@ PROMISES = (
     Promise("is-undone", "undo restores every byte", is_undone),
     Promise("survives-a-kill", "killed, it can be finished or undone", survives_a_kill),
     Promise("repairs-once", "two runs at once repair once", repairs_once_when_two_run),
-    Promise("follows-no-link", "a link put in its way leads nowhere", follows_no_link, needs_posix=True),
+    Promise("follows-no-link", "it follows no link in its way", follows_no_link, needs_posix=True),
 )  # fmt: skip
 # What takes longer; in place of the promise of the same kind above.
 FULL = (
-    Promise("survives-every-kill", "killed anywhere, it can be finished or undone", survives_every_kill),
+    Promise("survives-every-kill", "killed, it can be finished or undone", survives_every_kill),
     Promise("repairs-once-with-workers", "two workers repair once", repairs_once_with_two_workers),
 )  # fmt: skip
 

@@ -15,7 +15,7 @@ from modelmedic.testing.conformance.desk import Desk, Run
 from modelmedic.testing.conformance.snapshot import UNTOUCHED, Entry, differences, listed
 
 
-class Broken(AssertionError):
+class Broken(AssertionError):  # noqa: N818 - a promise is broken
     """A promise was broken: what was expected, what was seen, where, and the run's last words."""
 
     def __init__(self, expected: str, seen: str, run: Run | None = None) -> None:
@@ -54,6 +54,11 @@ class Bench:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._known: dict[object, Healthy] = {}
+        self._numbers = itertools.count(1)
+
+    def new_folder(self, name: str) -> Path:
+        """Return a folder that nobody has yet; it is not made."""
+        return self.root / f"{name}-{next(self._numbers)}"
 
     def healthy(self, case: Case) -> Healthy:
         """Return the prepared install of a case, with a run on it.
@@ -83,7 +88,6 @@ class Story:
     def __init__(self, case: Case, bench: Bench) -> None:
         self.case = case
         self.bench = bench
-        self._numbers = itertools.count(1)
         self._healed: Healed | None = None
         self._hung = ""
 
@@ -151,8 +155,7 @@ class Story:
     def _new_desk(self) -> Desk:
         if self._hung:
             raise Broken("Every run ends.", f"{self._hung} Nothing more was tried.")
-        number = next(self._numbers)
-        desk = Desk(self.case, self.bench.root / f"{self.case.recovery}-{number}")
+        desk = Desk(self.case, self.bench.new_folder(self.case.recovery))
         desk.make(self.healthy.install)
         return desk
 

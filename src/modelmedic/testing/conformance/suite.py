@@ -31,10 +31,9 @@ def conformance(case: Case, *, full: bool = False) -> Callable[..., None]:
             it a marker of your own, so that it can be left out.
     """
     # By name, as the modelmedic command does: the library has no pytest of its own.
-    pytest = importlib.import_module("pytest")
+    pytest: Any = importlib.import_module("pytest")
     promises = {promise.name: promise for promise in (FULL if full else PROMISES)}
 
-    @pytest.mark.parametrize("promise", promises)
     def test(promise: str, tmp_path_factory: Any, request: Any) -> None:
         __tracebackhide__ = True
         print_seconds(request.config)
@@ -50,11 +49,12 @@ def conformance(case: Case, *, full: bool = False) -> Callable[..., None]:
             pytest.fail(problem, pytrace=False)
 
     test.__doc__ = f"The recovery {case.recovery} keeps its promise."
-    return test  # type: ignore[no-any-return]
+    parametrized: Callable[..., None] = pytest.mark.parametrize("promise", promises)(test)
+    return parametrized
 
 
 def missing(modules: Iterable[object], cases: Iterable[Case]) -> list[str]:
-    """Return the names of the recoveries in ``modules`` that no case is of; empty when all have one.
+    """Return the names of the recoveries in ``modules`` without a case; empty when all have one.
 
     Each module is one with functions made by ``@recovery``.
     """
@@ -82,21 +82,22 @@ class _Seconds:
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """Print one line a recovery, the slowest promises last in it."""
-        reports = [report for kind in ("passed", "failed") for report in terminalreporter.stats.get(kind, ())]
-        lines = list(_table(reports))
+        stats = terminalreporter.stats
+        lines = list(_table([*stats.get("passed", ()), *stats.get("failed", ())]))
         if lines:
-            terminalreporter.section(f"conformance: seconds a recovery (aim: {CI_SECONDS})", sep="-")
+            title = f"conformance: seconds a recovery (aim: {CI_SECONDS})"
+            terminalreporter.section(title, sep="-")
             for line in lines:
                 terminalreporter.write_line(line)
 
 
 def _table(reports: Iterable[Any]) -> Iterable[str]:
-    spent: dict[str, dict[str, float]] = defaultdict(dict)
+    spent: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
     for report in reports:
         for key, value in getattr(report, "user_properties", ()):
             if key == _PROPERTY:
                 name, promise, seconds = value.split(":")
-                spent[name][promise] = float(seconds)
+                spent[name][promise] += float(seconds)
     for name, promises in sorted(spent.items()):
         each = ", ".join(f"{promise} {seconds:.1f}" for promise, seconds in promises.items())
         yield f"{sum(promises.values()):6.1f} s  {name} ({each})"
