@@ -175,7 +175,7 @@ def _first_denied(scratch: Scratch, *names: str) -> tuple[str, Trial] | None:
         trial: Trial = getattr(scratch, name)
         if trial.is_denied or trial.is_read_only:
             return name, trial
-        if trial.works is False and name in {"create", "write"}:
+        if not trial.works and name in {"create", "write"}:
             raise CannotTell(
                 f"Whether {printable(scratch.folder)} can be written was not seen: "
                 f"{printable(trial.error)}.",

@@ -20,8 +20,9 @@ from modelmedic.text import counted, size
 
 _GOOD = frozenset({Outcome.PASSED.value, Outcome.HEALED.value, Outcome.DEGRADED.value})
 _BAD = frozenset({Outcome.FAILED.value, Outcome.UNKNOWN.value})
-# What no change inside an install can break: a check of these that fails now failed by itself.
-_OUTSIDE = frozenset({"network", "hardware", "system"})
+# What no change inside an install can break: a check of these that fails now failed by itself. A
+# repair may take the last room on a disk; undoing it would cure nothing that the person wants.
+_OUTSIDE = frozenset({"network", "hardware", "system", "disk"})
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -124,9 +124,13 @@ class FactBook:
                 entry = self._entries[key] = Future()
                 # A daemon thread of our own: concurrent.futures would join it at exit, and a
                 # probe stuck in the kernel would then hold the whole run.
-                threading.Thread(
+                thread = threading.Thread(
                     target=self._read, args=(probe, args, entry), name=_words(probe), daemon=True
-                ).start()
+                )
+                try:
+                    thread.start()
+                except (RuntimeError, MemoryError) as error:
+                    entry.set_exception(_cannot_start(probe, error))
         return entry
 
     def _read(self, probe: Probe[Any], args: tuple[object, ...], entry: Future[Any]) -> None:
@@ -158,6 +162,17 @@ def limit_of(probe: Probe[Any]) -> str:
 def _could_not_look(probe: Probe[Any], error: BaseException) -> CannotTell:
     reason = str(error) or type(error).__name__
     return CannotTell(f"{_words(probe)} failed: {reason}.", f"{type(error).__name__} in a probe.")
+
+
+def _cannot_start(probe: Probe[Any], error: BaseException) -> CannotTell:
+    told = CannotTell(
+        f"{_words(probe)} could not begin: {error}.",
+        "The system gives this process no more threads: its memory or its number of processes is "
+        "limited.",
+        "End other programs, or raise the limits (`ulimit -v`, `ulimit -u`), then start again.",
+    )
+    told.__cause__ = error
+    return told
 
 
 def _words(probe: Probe[Any]) -> str:

@@ -36,6 +36,9 @@ _LARGE_BY_RULE = {
 }
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT} if hasattr(errno, "EDQUOT") else {errno.ENOSPC}
 
+# Of this process or this machine, not of the file system under trial.
+_NOT_ITS_FAULT = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN})
+
 _CHILD_SECONDS = 5.0
 _BUSY_TRIES = 5  # another thread's fork may hold our script open for writing for a moment
 _BUSY_SECONDS = 0.02
@@ -142,10 +145,10 @@ def try_in(room: Room, volume: disk.Volume) -> Scratch:
 def _try_rest(room: Room, result: Scratch, volume: disk.Volume) -> Scratch:
     return replace(
         result,
-        rename=_tried(_rename, room),
-        lock=_tried(_lock, room),
-        symlink=_tried(_symlink, room),
-        long_path=_tried(_long_path, room),
+        rename=_tried_if_room(_rename, room),
+        lock=_tried_if_room(_lock, room),
+        symlink=_tried_if_room(_symlink, room),
+        long_path=_tried_if_room(_long_path, room),
         large_file=_large_file(room, volume.fs_type),
         execute=_execute(room),
         clock_ahead_seconds=_clock_ahead(room),
@@ -163,9 +166,15 @@ def _tried(attempt: Callable[[Room], str], room: Room) -> Trial:
     return Trial(works=not wrong, error=wrong)
 
 
+def _tried_if_room(attempt: Callable[[Room], str], room: Room) -> Trial:
+    """Try what a full disk says nothing about: whether it can rename, lock, link."""
+    trial = _tried(attempt, room)
+    return replace(trial, works=None) if trial.is_full else trial
+
+
 def _failed(error: OSError) -> Trial:
     return Trial(
-        works=False,
+        works=None if error.errno in _NOT_ITS_FAULT else False,
         error=error.strerror or str(error),
         errno=error.errno,
         winerror=getattr(error, "winerror", None),
@@ -208,8 +217,7 @@ def _large_file(room: Room, fs_type: str) -> Trial:
     if fs_type not in _KEEPS_HOLES:
         kind = fs_type or "of an unknown type"
         return Trial(None, f"on a file system {kind} trying it might really write 4 GiB")
-    trial = _tried(_make_large, room)
-    return Trial(None, trial.error, trial.errno) if trial.is_full else trial
+    return _tried_if_room(_make_large, room)
 
 
 def _make_large(room: Room) -> str:

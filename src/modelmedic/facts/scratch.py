@@ -21,6 +21,7 @@ HAS_DIR_FD = {os.open, os.mkdir, os.rename, os.unlink} <= os.supports_dir_fd
 _OTHER_WORKER_SECONDS = 3.0  # a sibling process of the same run holds the folder for milliseconds
 _POLL_SECONDS = 0.02
 _TRIES = 10  # once the folder is gone, a late step of a probe fails inside it
+_PASSING = frozenset({errno.ENOTEMPTY, errno.EEXIST, errno.EMFILE, errno.ENFILE})
 _PARENT_FLAGS = (  # O_PATH: a folder that may be written but not listed can be held too
     getattr(os, "O_PATH", os.O_RDONLY) | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0)
 )
@@ -105,6 +106,8 @@ class Room:
     def remove(self) -> str:
         """Remove the scratch folder with all in it; return why not, "" when it is gone."""
         problem = self._delete()
+        if problem:
+            return problem  # once more at exit, when descriptors and files are free again
         atexit.unregister(self._delete)
         for fd in (self.fd, self._parent_fd):
             if fd is not None:
@@ -123,8 +126,8 @@ class Room:
                         self._empty()
                         os.rmdir(self._target(), dir_fd=self._parent_fd)
                 except OSError as error:
-                    # At exit a probe's thread may still be at work, and make one file more.
-                    if last or error.errno not in {errno.ENOTEMPTY, errno.EEXIST}:
+                    # Another probe's thread may make one file more, or hold the last descriptor.
+                    if last or error.errno not in _PASSING:
                         return error.strerror or str(error)
                     time.sleep(_POLL_SECONDS)
                 else:

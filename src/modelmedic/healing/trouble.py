@@ -7,7 +7,10 @@ import os
 
 from modelmedic.text import printable
 
-_FULL = "Free space on that disk, then start again."
+_FULL = (
+    "Free space on that disk, then start again. If it has space, it is out of room for more files "
+    "(`df -i`): delete or pack up many small ones."
+)
 _READ_ONLY = "Make it writable again (an error of the disk may have made it read-only), then retry."
 _DENIED = "Start again as the user it belongs to, or give this user the right to write there."
 _FILES = "Raise the limit (ulimit -n), or end programs that hold many files open."

@@ -106,9 +106,10 @@ class Server(http.server.ThreadingHTTPServer):
         )
         with self._lock:
             if len(self._open) < _MAX_CONNECTIONS and not self.desk.stopped.is_set():
-                self._open[thread] = request
-                thread.start()
-                return
+                with contextlib.suppress(RuntimeError):  # no more threads: refused like the 129th
+                    thread.start()  # it waits for the lock before it forgets itself
+                    self._open[thread] = request
+                    return
         self.shutdown_request(request)
 
     def _answer_one(self, request: socket.socket, client_address: object) -> None:
