@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
@@ -11,98 +12,203 @@ from modelmedic import closing, examination
 from modelmedic.errors import ModelmedicError
 from modelmedic.examination import Examination
 from modelmedic.findings import Attempt, Finding, Outcome
-from modelmedic.healing.engine import undo_repair
-from modelmedic.text import size
+from modelmedic.healing import journal as journals
+from modelmedic.healing.engine import Plan, undo_repair
+from modelmedic.operations import kinds
+from modelmedic.text import counted, size
 
 _GOOD = frozenset({Outcome.PASSED.value, Outcome.HEALED.value, Outcome.DEGRADED.value})
 _BAD = frozenset({Outcome.FAILED.value, Outcome.UNKNOWN.value})
+# What no change inside an install can break: a check of these that fails now failed by itself.
+_OUTSIDE = frozenset({"network", "hardware", "system"})
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_sessionstart(session: pytest.Session) -> None:
-    """Put in order what a killed run left, before anything is judged."""
+def pytest_collection(session: pytest.Session) -> None:
+    """Put in order what a killed run left, before anything is judged and after the header."""
     found = examination.of(session.config)
-    if found is None or found.is_worker or found.mode not in {"apply", "ask"}:
+    if found is None or found.is_worker or found.is_listing or session.config.option.setuponly:
         return
-    if not found.context.place.is_dir():
+    if found.mode not in {"apply", "ask"} or not found.context.place.is_dir():
         return
     try:
+        if not journals.pending(found.context.state_dir, found.context.place):
+            return
         with found.engine.locked():
             found.notes += found.engine.finish_interrupted()
-    except ModelmedicError as error:
-        found.notes.append(str(error))
+    except (ModelmedicError, OSError) as error:
+        found.notes.append(f"What an earlier run left could not be put in order: {error}")
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    """Judge everything once more if anything was repaired."""
+    """Judge everything once more if anything was repaired; this may only make the exit worse."""
     found = examination.of(session.config)
-    if found is None or found.is_worker or found.is_closing or exitstatus not in {0, 1}:
+    if found is None or found.is_worker or found.is_closing:
         return
-    healed = [a for f in found.findings for a in f.attempts if a.verdict == "healed"]
-    if not healed:
+    if not any(attempt.verdict == "healed" for f in found.findings for attempt in f.attempts):
+        return
+    if exitstatus not in {0, 1} or found.interrupts.heard:
+        found.notes.append(
+            "There was no closing pass, because the run was stopped: what was healed was judged "
+            "only by the check itself."
+        )
         return
     try:
-        broken = _broken(found, closing.run(found, _nodeids(found, found.findings)))
-        if broken:
-            broken = _undo_what_broke(found, broken)
-    except ModelmedicError as error:
+        _close(session, found)
+    except KeyboardInterrupt:
+        found.notes.append(
+            "The closing pass was stopped: what was healed was judged only by the check itself."
+        )
+        session.exitstatus = pytest.ExitCode.INTERRUPTED
+        return
+    except (ModelmedicError, OSError) as error:
         found.notes.append(f"The closing pass could not judge: {error}")
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
-        return
+    if any(finding.outcome in _BAD for finding in found.findings):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def _close(session: pytest.Session, found: Examination) -> None:
+    """Run the closing pass, undo what broke a check, and retire what is kept too long."""
+    steps = session.config.pluginmanager.get_plugin("modelmedic:steps")
+    if steps is not None:
+        count = counted(len(found.findings), "check")
+        steps.say(f"closing pass: a fresh process judges the {count} once more, read-only ...")
+    with found.engine.locked():
+        left = ClosingPass(found).judge()
     found.notes.append(
-        "Closing pass: a fresh process judged the same checks again, and agrees."
-        if not broken
-        else f"Closing pass: {', '.join(broken)} no longer holds."
+        f"Closing pass: {', '.join(left)} no longer holds."
+        if left
+        else "Closing pass: a fresh process judged the same checks again, and agrees."
     )
     if freed := found.engine.expire():
         found.notes.append(f"Kept for undo no longer: {size(freed)} of replaced files.")
-    bad = any(finding.outcome in _BAD for finding in found.findings)
-    session.exitstatus = pytest.ExitCode.TESTS_FAILED if bad else pytest.ExitCode.OK
 
 
-def _nodeids(found: Examination, findings: list[Finding]) -> list[str]:
-    return [str(found.rootdir / finding.nodeid) for finding in findings]
+class ClosingPass:
+    """Finds the checks that held in this run and do not any more, and the repair that broke them.
 
+    Work with it under the lock of the install.
+    """
 
-def _broken(found: Examination, now: dict[str, str]) -> list[str]:
-    """Return the checks that held in this run and do not hold in the closing pass."""
-    return [
-        finding.check
-        for finding in found.findings
-        if finding.outcome in _GOOD and now.get(finding.check) in _BAD
-    ]
+    def __init__(self, found: Examination) -> None:
+        self.found = found
+        self.engine = found.engine
+        self._was_undone = False
 
+    def judge(self) -> list[str]:
+        """Return the checks that no longer hold, with their findings changed to say so.
 
-def _undo_what_broke(found: Examination, broken: list[str]) -> list[str]:
-    """Undo this run's repairs, newest first, until the broken checks hold; return what is left."""
-    before = {finding.check for finding in found.findings if finding.check in broken}
-    nodeids = _nodeids(found, [f for f in found.findings if f.check in before])
-    for repair in reversed(found.engine.journal.repairs()):
-        if repair.verdict != "kept":
-            continue
-        with found.engine.locked():
-            undo_repair(found.engine.journal, repair, found.engine.shop)
-        found.notes.append(
-            f"{repair.recovery} for {repair.check} broke {', '.join(broken)}; it was undone."
-        )
-        _mark_undone(found, repair.check, repair.recovery, broken)
-        broken = _broken(found, closing.run(found, nodeids))
-        if not broken:
-            break
-    _mark_failed(found, broken)
-    return broken
+        Raises:
+            CannotTell: A pass did not end, or left no record.
+        """
+        broken = self._broken(None)
+        if broken:
+            broken = self._twice(broken)
+        blamed = {
+            check
+            for check, now in broken.items()
+            if now["outcome"] == Outcome.FAILED.value and now["area"] not in _OUTSIDE
+        }
+        if blamed:
+            for check in self._undo_what_broke(blamed):
+                broken.pop(check, None)
+        self._mark_failed(broken)
+        if self._was_undone:  # what was undone and done again must hold, and so must all others
+            later = self._broken(None)
+            self._mark_failed(later)
+            broken.update(later)
+        return sorted(broken)
 
+    def _broken(self, checks: Iterable[str] | None) -> dict[str, dict[str, Any]]:
+        """Return what a fresh process finds bad of the checks (None: all) that held in this run."""
+        wanted = None if checks is None else set(checks)
+        chosen = [f for f in self.found.findings if wanted is None or f.check in wanted]
+        now = closing.run(self.found, [str(self.found.rootdir / f.nodeid) for f in chosen])
+        held = {finding.check for finding in chosen if finding.outcome in _GOOD}
+        return {
+            check: told for check, told in now.items() if check in held and told["outcome"] in _BAD
+        }
 
-def _mark_undone(found: Examination, check: str, recovery: str, broken: list[str]) -> None:
-    def change(finding: Finding) -> Finding:
-        attempts = tuple(
-            _undone(attempt, broken) if attempt.recovery == recovery else attempt
-            for attempt in finding.attempts
-        )
-        return dataclasses.replace(finding, outcome=Outcome.FAILED.value, attempts=attempts)
+    def _twice(self, broken: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        """Ask again: one bad answer of a flaky thing is no reason to undo a repair."""
+        still = self._broken(broken)
+        for check in set(broken) - set(still):
+            self._change({check}, _wavering(broken[check]))
+        return still
 
-    _change(found, {check}, change)
+    def _undo_what_broke(self, blamed: set[str]) -> set[str]:
+        """Undo repairs of this run, newest first; one that cures nothing is done again.
+
+        Returns:
+            The checks that hold again.
+        """
+        cured: set[str] = set()
+        for repair in reversed(self.engine.journal.repairs()):
+            left = blamed - cured
+            if not left:
+                break
+            if repair.verdict != "kept" or left == {repair.check}:
+                continue
+            kept = self._of(repair.check)
+            self._mark_undone(repair, sorted(left))
+            try:
+                with self.found.interrupts.deferred():
+                    undo_repair(self.engine.journal, repair, self.engine.shop)
+            except ModelmedicError as error:
+                self.found.notes.append(str(error))
+                continue
+            self._was_undone = True
+            now = left - set(self._broken(left))
+            if now:
+                self._mark_undone(repair, sorted(now))
+                self.found.notes.append(
+                    f"{repair.recovery} for {repair.check} broke {', '.join(sorted(now))}; it was "
+                    "undone."
+                )
+                cured |= now
+            elif kept is not None:
+                self._again(repair, kept)
+        return cured
+
+    def _again(self, repair: journals.Repair, kept: Finding) -> None:
+        """Apply a repair again that was undone in vain, and restore its finding."""
+        operations = [kinds.from_json(step.operation) for step in repair.steps]
+        plan = Plan(repair.recovery, repair.check, kept.nodeid, operations=operations)
+        try:
+            applied = self.engine.apply(plan)
+            self.engine.keep(applied)
+        except ModelmedicError as error:
+            self.found.notes.append(
+                f"{repair.recovery} for {repair.check} was undone in search of what broke "
+                f"another check, and could not be done again: {error}"
+            )
+            return
+        self._change({repair.check}, lambda _finding: kept)
+
+    def _of(self, check: str) -> Finding | None:
+        return next((f for f in self.found.findings if f.check == check), None)
+
+    def _mark_undone(self, repair: journals.Repair, broken: list[str]) -> None:
+        def change(finding: Finding) -> Finding:
+            attempts = tuple(
+                _undone(attempt, broken) if attempt.recovery == repair.recovery else attempt
+                for attempt in finding.attempts
+            )
+            return dataclasses.replace(finding, outcome=Outcome.FAILED.value, attempts=attempts)
+
+        self._change({repair.check}, change)
+
+    def _mark_failed(self, broken: dict[str, dict[str, Any]]) -> None:
+        for check, now in broken.items():
+            self._change({check}, _no_longer(now))
+
+    def _change(self, checks: set[str], change: Callable[[Finding], Finding]) -> None:
+        self.found.findings[:] = [
+            change(finding) if finding.check in checks else finding
+            for finding in self.found.findings
+        ]
 
 
 def _undone(attempt: Attempt, broken: list[str]) -> Attempt:
@@ -111,18 +217,31 @@ def _undone(attempt: Attempt, broken: list[str]) -> Attempt:
     )
 
 
-def _mark_failed(found: Examination, broken: list[str]) -> None:
+def _no_longer(now: dict[str, Any]) -> Callable[[Finding], Finding]:
+    """Return the change of a finding that a later pass contradicts, in that pass's words."""
+
     def change(finding: Finding) -> Finding:
         return dataclasses.replace(
             finding,
-            outcome=Outcome.FAILED.value,
-            what=f"{finding.title} It held before the repairs of this run and does not any more.",
+            outcome=now["outcome"],
+            what=f"It held in this run before, and not in the closing pass: {now['what']}",
+            why=now["why"],
+            next=now["next"],
         )
 
-    _change(found, set(broken), change)
+    return change
 
 
-def _change(found: Examination, checks: set[str], change: Any) -> None:
-    found.findings[:] = [
-        change(finding) if finding.check in checks else finding for finding in found.findings
-    ]
+def _wavering(now: dict[str, Any]) -> Callable[[Finding], Finding]:
+    def change(finding: Finding) -> Finding:
+        if finding.outcome == Outcome.HEALED.value:
+            return finding  # healed, and held twice out of three times
+        return dataclasses.replace(
+            finding,
+            outcome=Outcome.DEGRADED.value,
+            what=f"It held, then not, then held again within this run: {now['what']}",
+            why=now["why"],
+            next=now["next"],
+        )
+
+    return change

@@ -119,21 +119,13 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         pytest.skip("There is no install yet; this is judged once there is one.")
 
 
-class _WorkerInput:
-    """Tells xdist's workers what the controller chose."""
-
-    def pytest_configure_node(self, node: Any) -> None:
-        found = examination.of(node.config)
-        if found is not None:
-            node.workerinput["modelmedic"] = {
-                "run_id": found.context.run_id,
-                "report_dir": str(found.report_dir),
-                "hub": found.hub.endpoint if found.hub else None,
-            }
-
-
-@pytest.hookimpl(trylast=True)
-def pytest_plugin_registered(manager: pytest.PytestPluginManager) -> None:
-    """Register the xdist part only where xdist is: its hook is unknown otherwise."""
-    if manager.hasplugin("xdist") and not manager.has_plugin("modelmedic:worker-input"):
-        manager.register(_WorkerInput(), "modelmedic:worker-input")
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell an xdist worker what the controller chose, so that all speak of one run."""
+    found = examination.of(node.config)
+    if found is not None:
+        node.workerinput["modelmedic"] = {
+            "run_id": found.context.run_id,
+            "report_dir": str(found.report_dir),
+            "hub": found.hub.endpoint if found.hub else None,
+        }

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import signal
-import threading
+import contextlib
 from collections.abc import Generator
 from typing import Any
 
@@ -14,6 +13,7 @@ from modelmedic.errors import ModelmedicError, RecoveryRefused
 from modelmedic.examination import Examination
 from modelmedic.findings import Attempt, Outcome
 from modelmedic.healing.engine import Plan
+from modelmedic.healing.interrupts import Interrupts
 from modelmedic.healing.registry import FAMILIES, Recovery
 from modelmedic.healing.repair import NotAllowed, Repair
 from modelmedic.verdicts import Judged, Verdict
@@ -29,12 +29,16 @@ def pytest_configure(config: pytest.Config) -> None:
     _load_recoveries(config, found)
     if found.mode != "check":
         config.pluginmanager.register(Healer(config, found), "modelmedic:healer")
-    if found.mode in {"apply", "ask"} and threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, _unwind)  # without it a repair would not be undone
+    if found.mode in {"apply", "ask"}:
+        found.interrupts.install()
 
 
-def _unwind(_number: int, _frame: object) -> None:
-    raise KeyboardInterrupt("SIGTERM")
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Give the signals back: somebody else may call pytest from a longer program."""
+    found = examination.of(config)
+    if found is not None:
+        found.interrupts.remove()
 
 
 def _load_recoveries(config: pytest.Config, found: Examination) -> None:
@@ -89,13 +93,20 @@ class Healer:
         self.examination = found
         self.engine = found.engine
         self.active: Repair | None = None
-        self.planned: list[dict[str, Any]] = []  # of the check at hand, for its report
+        # Of the check at hand, for its report; a signal may end the healing before it returns.
+        self.planned: list[dict[str, Any]] = []
+        self.attempts: list[Attempt] = []
+
+    @property
+    def interrupts(self) -> Interrupts:
+        """Return what hears Ctrl-C and SIGTERM."""
+        return self.examination.interrupts
 
     def pytest_heal_check(
         self, item: pytest.Function, judged: Judged, verdict: Verdict, runner: Any
     ) -> tuple[Any, Verdict, list[Attempt]] | None:
         """Try the chain of recoveries; return the phases and verdict that count."""
-        attempts: list[Attempt] = []
+        attempts = self.attempts = []
         self.planned = []
         generation = self.engine.generation()
         for entry in self._chain(item, verdict):
@@ -111,7 +122,7 @@ class Healer:
                         generation = self.engine.generation()
                         if now.outcome in _GOOD:
                             return phases, now, [*attempts, repair.attempt("rechecked")]
-                    phases, now = self._apply(item, repair, runner, attempts)
+                    phases, now = self._apply(item, repair, runner)
                     generation = self.engine.generation()
             except RecoveryRefused as error:
                 attempts.append(repair.attempt("refused", str(error)))
@@ -147,7 +158,7 @@ class Healer:
         return repair.attempt("planned")
 
     def _apply(
-        self, item: pytest.Function, repair: Repair, runner: Any, attempts: list[Attempt]
+        self, item: pytest.Function, repair: Repair, runner: Any
     ) -> tuple[Any, Verdict | None]:
         """Run the check with the recovery set up before it; keep or undo what it changed.
 
@@ -155,17 +166,27 @@ class Healer:
             The phases, and the verdict if the repair was kept, else None.
         """
         kept = None
+        is_stopped = True
         self.active = repair
         try:
             phases = runner.attempt(item, first=repair.recovery.name)
             now = runner.verdict(item, phases)
+            if self.interrupts.heard:  # the recovery may have turned it into its own error
+                raise KeyboardInterrupt("interrupted")
             if repair.applied is not None and repair.problem is None and now.outcome in _GOOD:
-                self.engine.keep(repair.applied)
-                kept = now
+                with self.interrupts.deferred():
+                    self.engine.keep(repair.applied)
+                    kept = now
+            is_stopped = False
         finally:
             self.active = None
-            trouble = "" if kept else self._undo(repair)
-        attempts.append(_attempt_of(repair, healed=kept is not None, trouble=trouble))
+            with self.interrupts.deferred():
+                trouble = "" if kept else self._undo(repair)
+                told = _attempt_of(repair, kept is not None, is_stopped=is_stopped, trouble=trouble)
+                self.attempts.append(told)
+                progress = self.config.pluginmanager.get_plugin("modelmedic:steps")
+                if progress is not None:
+                    progress.ended(repair, told)
         return phases, kept
 
     def _undo(self, repair: Repair) -> str:
@@ -192,14 +213,21 @@ class Healer:
             value = yield
             repair.refuse_empty()
             if self.examination.mode != "plan":
+                if self.examination.accepted is not None:
+                    self.examination.accepted.bind(repair.plan)
                 self._consent(repair)
-                repair.applied = self.engine.apply(repair.plan)
+                with self._shown(repair):
+                    repair.applied = self.engine.apply(repair.plan)
         except BaseException as error:
             repair.problem = error
             raise
         finally:
             self.examination.facts.forget()
         return value
+
+    def _shown(self, repair: Repair) -> contextlib.AbstractContextManager[None]:
+        progress = self.config.pluginmanager.get_plugin("modelmedic:steps")
+        return progress.shown(repair) if progress is not None else contextlib.nullcontext()
 
     def _consent(self, repair: Repair) -> None:
         """Refuse what the person did not allow.
@@ -232,10 +260,13 @@ class Healer:
             raise NotAllowed(f"{repair.recovery.name} was not applied: the answer was no.")
 
 
-def _attempt_of(repair: Repair, *, healed: bool, trouble: str) -> Attempt:
+def _attempt_of(repair: Repair, healed: bool, *, is_stopped: bool, trouble: str) -> Attempt:
     if healed:
         return repair.attempt("healed")
     problem = repair.problem
+    if is_stopped and not isinstance(problem, ModelmedicError):
+        done = trouble or ("It was put back." if repair.applied or problem else "")
+        return repair.attempt("interrupted", f"A person or the system stopped it. {done}".strip())
     if problem is None:
         return repair.attempt("not healed", trouble)
     if isinstance(problem, NotAllowed):

@@ -5,10 +5,9 @@ from __future__ import annotations
 import dataclasses
 import os
 import secrets
-import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -20,10 +19,17 @@ from modelmedic.facts.book import FactBook
 from modelmedic.healing.engine import Budget, Engine
 from modelmedic.healing.registry import Registry
 from modelmedic.profile.loader import load_profile
+from modelmedic.text import quoted
+
+if TYPE_CHECKING:
+    from modelmedic.healing.planfile import PlanFile
 
 DEFAULT_PROFILE = "wan2.2-ti2v-5b"
 RISKS = ("costly", "destructive")
 EMBEDDED_DEMO = "embedded:demo"
+# pytest's options that only list, and those that leave out checks.
+LISTINGS = ("collectonly", "help", "markers", "showfixtures", "show_fixtures_per_test", "cacheshow")
+_SELECTING = ("keyword", "markexpr", "lf", "deselect", "stepwise", "ignore", "ignore_glob")
 
 # Option, ini type, default, help. Ini names are modelmedic_<name>, variables MODELMEDIC_<NAME>.
 _SETTINGS: tuple[tuple[str, str, str], ...] = (
@@ -38,7 +44,7 @@ _SETTINGS: tuple[tuple[str, str, str], ...] = (
     ("allow", "costly,destructive", "risk classes --heal may use besides safe"),
     ("heal_budget_bytes", "N", "fetch at most N bytes in this run"),
     ("heal_budget_seconds", "N", "begin no repair after N seconds"),
-    ("plan_file", "F", "where --heal=plan writes its plan (default: plan.json in --report-dir)"),
+    ("plan_file", "F", "with --heal=plan: where to write the plan; with --heal: apply only that"),
     ("report_dir", "DIR", "where report.json, report.html and junit.xml go"),
 )
 _FLAGS: tuple[tuple[str, str], ...] = (
@@ -137,23 +143,41 @@ def _examination(config: pytest.Config) -> Examination:
     )
     context, hub = _with_embedded_hub(config, context, told)
     mode = _mode(config)
+    is_closing = os.environ.get("MODELMEDIC_CLOSING_PASS") == "1"
     engine = Engine(context, budget=_budget(config), extras={"tokens": _tokens(mode)})
+    facts = FactBook(context, engine.generation)
+    report_dir = Path(told.get("report_dir") or _report_dir(config, context))
+    if is_closing:  # what the run before it hashed
+        from modelmedic.facts import file_hashes
+
+        facts.memo.update(file_hashes.recalled(report_dir / file_hashes.NAME))
     return Examination(
         context=context,
-        facts=FactBook(context, engine.generation),
+        facts=facts,
         engine=engine,
         registry=Registry(),
         mode=mode,
         allowed=_allowed(config),
         rootdir=config.rootpath,
         plan_file=_plan_file(config),
-        report_dir=Path(told.get("report_dir") or _report_dir(config, context)),
+        accepted=_accepted(config, mode, context, hub),
+        report_dir=report_dir,
         is_worker=hasattr(config, "workerinput"),
-        is_closing=os.environ.get("MODELMEDIC_CLOSING_PASS") == "1",
+        is_closing=is_closing,
+        is_listing=any(getattr(config.option, name, None) for name in LISTINGS),
+        is_partial=_is_partial(config),
         hub=hub,
-        is_verbose=config.option.verbose > 0,
+        is_verbose=getattr(config.option, "verbose", 0) > 0,
         strict_degraded=bool(_setting(config, "strict_degraded")),
     )
+
+
+def _is_partial(config: pytest.Config) -> bool:
+    """Return whether the command line leaves out some of the shipped checks."""
+    room = rooms.room("checks")
+    paths = [Path(config.invocation_params.dir, str(arg)).resolve() for arg in config.args]
+    is_whole = any(path == room or path in room.parents for path in paths)
+    return not is_whole or any(getattr(config.option, name, None) for name in _SELECTING)
 
 
 def _mode(config: pytest.Config) -> str:
@@ -274,6 +298,24 @@ def _plan_file(config: pytest.Config) -> Path | None:
     return Path(config.invocation_params.dir, given).absolute() if given else None
 
 
+def _accepted(config: pytest.Config, mode: str, context: Context, hub: Any) -> PlanFile | None:
+    """Return the plan that a repairing run keeps to; None when it may do what it finds."""
+    path = _plan_file(config)
+    if path is None or mode == "plan":
+        return None
+    if mode == "check":
+        raise pytest.UsageError("--plan-file needs --heal=plan, which writes it, or --heal.")
+    from modelmedic.healing import planfile
+
+    return planfile.read(path, context, _hub_url(config, hub))
+
+
+def _hub_url(config: pytest.Config, hub: Any) -> str | None:
+    """Return the address of the embedded Hub, which a worker was told."""
+    told: dict[str, Any] = getattr(config, "workerinput", {}).get("modelmedic", {})
+    return str(hub.endpoint) if hub is not None else told.get("hub")
+
+
 def _command(config: pytest.Config) -> str:
     """Return the command that repeats this run, without what only steers one run."""
     form = os.environ.get("MODELMEDIC_INVOKED_AS")
@@ -281,20 +323,13 @@ def _command(config: pytest.Config) -> str:
     for name in ("profile", "install_dir", "target_python", "stage"):
         value = _setting(config, name)
         if value:
-            parts.append(f"{_option(name)}={_quoted(str(value))}")
+            parts.append(f"{_option(name)}={quoted(str(value))}")
     return " ".join(parts)
 
 
 def _paths(config: pytest.Config) -> list[str]:
     """Return the ini file and the paths of the command line, as the person gave them."""
     given = [str(arg) for arg in config.invocation_params.args]
-    ini = ["-c", _quoted(str(config.inipath))] if "-c" in given and config.inipath else []
-    paths = [_quoted(arg) for arg in given if arg in config.args]
+    ini = ["-c", quoted(str(config.inipath))] if "-c" in given and config.inipath else []
+    paths = [quoted(arg) for arg in given if arg in config.args]
     return [*ini, *paths]
-
-
-def _quoted(value: str) -> str:
-    import shlex
-    import subprocess
-
-    return subprocess.list2cmdline([value]) if sys.platform == "win32" else shlex.quote(value)

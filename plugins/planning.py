@@ -1,21 +1,25 @@
-"""Writes plan.json: what --heal would do, operation by operation, with cost and risk."""
+"""Writes plan.json: what --heal would do; and says what of a plan file was not needed."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
-from modelmedic import __version__, examination
+from modelmedic import examination
 from modelmedic.examination import Examination
+from modelmedic.healing import planfile
 from modelmedic.records import write_json
+from modelmedic.text import counted, printable
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Collect plans on the process that reports."""
+    """Collect plans, or compare with them, on the process that reports."""
     found = examination.of(config)
-    if found is not None and found.mode == "plan" and not found.is_worker:
+    if found is None or found.is_worker:
+        return
+    if found.mode == "plan":
         config.pluginmanager.register(Planning(found), "modelmedic:plan-file")
+    elif found.accepted is not None:
+        config.pluginmanager.register(Accepted(found, found.accepted), "modelmedic:plan-file")
 
 
 class Planning:
@@ -33,7 +37,8 @@ class Planning:
         found = self.examination
         path = found.plan_file or found.report_dir / "plan.json"
         try:
-            write_json(path, plan_document(found))
+            url = found.hub.endpoint if found.hub is not None else None
+            write_json(path, planfile.document(found.plans, found.context, url))
         except OSError as error:
             found.notes.append(f"The plan could not be written to {path}: {error}.")
             return
@@ -41,13 +46,20 @@ class Planning:
             found.notes.append(f"Plan:    {path}")
 
 
-def plan_document(found: Examination) -> dict[str, Any]:
-    """Return the document: what it was made for, then the plans in the order of the checks."""
-    return {
-        "schema": 1,
-        "modelmedic": __version__,
-        "run_id": found.context.run_id,
-        "profile": found.context.profile.name,
-        "install_dir": str(found.context.place),
-        "plans": found.plans,
-    }
+class Accepted:
+    """Compares a plan file with what was needed of it."""
+
+    def __init__(self, found: Examination, accepted: planfile.PlanFile) -> None:
+        self.examination = found
+        self.accepted = accepted
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self) -> None:
+        """Name the planned repairs whose check holds by now."""
+        tried = {f.check for f in self.examination.findings if f.attempts}
+        rest = [plan for plan in self.accepted.plans if plan["check"] not in tried]
+        if rest:
+            named = ", ".join(sorted({printable(plan["check"]) for plan in rest}))
+            self.examination.notes.append(
+                f"Of the plan, {counted(len(rest), 'repair')} was not needed: {named}."
+            )

@@ -88,9 +88,13 @@ class Protocol:
         verdict = self.verdict(item, phases)
         healing = None
         if verdict.is_bad:
-            healing = self.config.hook.pytest_heal_check(
-                item=item, judged=judged, verdict=verdict, runner=self
-            )
+            try:
+                healing = self.config.hook.pytest_heal_check(
+                    item=item, judged=judged, verdict=verdict, runner=self
+                )
+            except (KeyboardInterrupt, pytest.exit.Exception):
+                self._tell_stopped(item, phases, verdict.finding(judged, attempts=self._tried()))
+                raise
         finding = verdict.finding(judged)
         if healing is not None:
             phases, now, attempts = healing[0] or phases, healing[1], healing[2]
@@ -99,6 +103,16 @@ class Protocol:
             finding = source.finding(judged, outcome=outcome, attempts=attempts)
         problem = self._leave(item, nextitem)
         return self._stamped(item, phases, finding, problem)
+
+    def _tried(self) -> list[Any]:
+        """Return what was tried on the check at hand until now."""
+        healer = self.config.pluginmanager.get_plugin("modelmedic:healer")
+        return list(healer.attempts) if healer is not None else []
+
+    def _tell_stopped(self, item: pytest.Function, phases: list[Phase], finding: Finding) -> None:
+        """Report that a check failed although its healing was stopped: it is not healthy."""
+        for report in self._stamped(item, phases, finding, None):
+            item.ihook.pytest_runtest_logreport(report=report)
 
     def _not_judged(self, item: pytest.Function, judged: Judged) -> pytest.TestReport | None:
         """Return the report of a check that a cause keeps from being judged, or None."""
@@ -193,6 +207,10 @@ class Protocol:
         reraise = (pytest.exit.Exception, KeyboardInterrupt)
         call = pytest.CallInfo.from_call(body, when=when, reraise=reraise)
         report: pytest.TestReport = item.ihook.pytest_runtest_makereport(item=item, call=call)
+        if report.skipped and hasattr(report, "wasxfail"):
+            # Nobody may declare away that an install is not healthy: xfail counts as its failure.
+            report.outcome = "failed"
+            del report.wasxfail
         return call, report
 
     def _leave(self, item: pytest.Function, nextitem: pytest.Item | None) -> Phase | None:

@@ -12,23 +12,15 @@ from typing import Any
 
 import pytest
 
-from modelmedic import examination, goodcopies, rooms, runs
+from modelmedic import examination, goodcopies, rooms, runs, support
 from modelmedic.endings import broken_off, exit_code
 from modelmedic.errors import message
 from modelmedic.examination import Examination
 from modelmedic.findings import Attempt, Finding, Outcome
 from modelmedic.records import Recorder, write_text
+from modelmedic.summary import record_verdict
 from modelmedic.text import visible
 
-_METADATA = frozenset({"Python", "Platform"})  # the rest names plugins, or a CI's variables
-_LISTINGS = (
-    "collectonly",
-    "help",
-    "markers",
-    "showfixtures",
-    "show_fixtures_per_test",
-    "cacheshow",
-)
 _NAME = "modelmedic:record"
 _CASE_NAMES = re.compile(r'(<testcase classname="[^"]*" name=)"([^"]*)"')
 _WRITERS = frozenset({"LogXML", "SelfContainedReport"})  # of junit.xml and of pytest-html's table
@@ -41,9 +33,11 @@ def pytest_configure(config: pytest.Config) -> None:
     if found is None:
         return
     _try_folder(found.report_dir)
-    if config.pluginmanager.hasplugin("html"):
+    if rooms.load("plugins", "html_table").is_there(config):
         config.option.htmlpath = str(found.report_dir / "report.html")
         config.option.self_contained_html = True
+    else:
+        config.option.htmlpath = None  # our own page stands alone
     config.option.xmlpath = str(found.report_dir / "junit.xml")
 
 
@@ -83,11 +77,16 @@ class Recording:
         self.recorder = Recorder(found)
         self._plugins = plugins
         self._told: dict[str, Finding] = {}  # by the node id of the report, as first told
+        self._selected: set[str] = set()  # what is to be judged
+        self._judged: set[str] = set()  # what a report came of
         self._open: dict[str, pytest.TestReport] = {}  # reports whose teardown has not come
         self._has_unloadable = False
         self._was_stopped = False
         self._is_unwritten = False
-        self._table: Any = None  # pytest-html's data
+
+    def told(self, nodeid: str) -> Finding | None:
+        """Return the finding that a report brought, by its node id."""
+        return self._told.get(nodeid)
 
     # -- as checks end -------------------------------------------------------------------------
 
@@ -98,9 +97,23 @@ class Recording:
             self._has_unloadable = True
             report.longrepr = self.recorder.mask(report.longreprtext)
 
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Remember what is to be judged: a run that leaves some of it out did not end well."""
+        self._selected.update(item.nodeid for item in session.items)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_node_collection_finished(self, ids: list[str]) -> None:
+        """Remember it where workers collect."""
+        self._selected.update(ids)
+
+    def pytest_deselected(self) -> None:
+        """Remember that some checks were left out."""
+        self.examination.is_partial = True
+
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Add the finding that a report carries, once per check; mask what others will write."""
+        self._judged.add(report.nodeid)
         told: dict[str, Any] | None = getattr(report, "modelmedic", None)
         finding = _finding(told) if told is not None else self._of_stranger(report)
         self._mask(report, finding if told is not None or report.when != "teardown" else None)
@@ -237,6 +250,7 @@ class Recording:
             record = self.recorder.finish(code)
             self._finish_html(record)
             self._finish_junit()
+            self._finish_support(record)
         except OSError as error:
             self.tell_unwritten(error)
             code = self._exit_code(code)
@@ -259,8 +273,10 @@ class Recording:
             code,
             {finding.outcome for finding in found.findings},
             is_strict=found.strict_degraded,
-            is_unloadable=self._has_unloadable and not self._was_stopped,
+            is_unloadable=self._has_unloadable,
             is_unwritten=self._is_unwritten,
+            is_stopped=self._was_stopped or found.interrupts.heard > 0,
+            is_incomplete=not self._selected <= self._judged,
         )
 
     def _finish_html(self, record: dict[str, Any]) -> None:
@@ -284,54 +300,14 @@ class Recording:
             text = _CASE_NAMES.sub(self._masked_attribute, text)
             write_text(path, text, is_private=False)
 
+    def _finish_support(self, record: dict[str, Any]) -> None:
+        """Write what a person pastes when asking for help; nothing when all is well."""
+        if text := support.text(record, record_verdict(record)[0]):
+            write_text(self.examination.report_dir / support.NAME, text, is_private=False)
+
     def _masked_attribute(self, match: re.Match[str]) -> str:
         name = html.unescape(match[2])
         return f'{match[1]}"{html.escape(self.recorder.mask(name))}"'
-
-    # -- pytest-html: its Result column knows three words; a column of ours shows all seven ------
-
-    @pytest.hookimpl(optionalhook=True)
-    def pytest_html_report_title(self, report: Any) -> None:
-        """Name the page after what was examined."""
-        report.title = f"modelmedic: {self.examination.context.profile.name}"
-        self._table = report
-
-    @pytest.hookimpl(optionalhook=True)
-    def pytest_html_results_table_header(self, cells: list[str]) -> None:
-        """Add a column for the outcome."""
-        cells.insert(1, '<th class="sortable" data-column-type="outcome">Outcome</th>')
-
-    @pytest.hookimpl(optionalhook=True)
-    def pytest_html_results_table_row(self, report: Any, cells: list[str]) -> None:
-        """Show the outcome, and the test id masked and escaped: pytest-html does neither."""
-        finding = self._told.get(report.nodeid)
-        outcome = finding.outcome if finding is not None else report.outcome
-        nodeid = html.escape(self.recorder.mask(report.nodeid))
-        cells[1] = f'<td class="col-testId">{nodeid}</td>'
-        cells.insert(1, f'<td class="col-outcome">{html.escape(outcome)}</td>')
-
-    @pytest.hookimpl(optionalhook=True)
-    def pytest_html_results_table_html(self, report: Any, data: list[str]) -> None:
-        """Say the reason of a skip alone, not where in the code it stands."""
-        if isinstance(report.longrepr, tuple):
-            data[0] = html.escape(report.longrepr[2].removeprefix("Skipped: "))
-
-    @pytest.hookimpl(optionalhook=True)
-    def pytest_html_results_summary(self, prefix: list[str]) -> None:
-        """Say what pytest-html's words mean here, and mask what no report brought it.
-
-        Now, not earlier: workers add a CI's variables to the environment when they end.
-        """
-        if self._table is not None:
-            data = self._table.data
-            for key in [key for key in data["environment"] if key not in _METADATA]:
-                del data["environment"][key]
-            for nodeid in list(data["tests"]):
-                data["tests"][self.recorder.mask(nodeid)] = data["tests"].pop(nodeid)
-        prefix.append(
-            "<p>Result is pytest's own word; Outcome is modelmedic's. The filters below know "
-            "pytest's words only.</p>"
-        )
 
 
 def _recorded(config: pytest.Config) -> Examination | None:
@@ -339,7 +315,7 @@ def _recorded(config: pytest.Config) -> Examination | None:
     found = examination.of(config)
     if found is None or found.is_worker:
         return None
-    return None if any(getattr(config.option, name, None) for name in _LISTINGS) else found
+    return None if found.is_listing else found
 
 
 def _try_folder(folder: Path) -> None:

@@ -22,7 +22,7 @@ _WORDS: dict[str, tuple[str, dict[str, bool]]] = {
 def pytest_configure(config: pytest.Config) -> None:
     """Replace tracebacks by words; -v still shows one."""
     found = examination.of(config)
-    if found is None:
+    if found is None or not config.pluginmanager.hasplugin("terminal"):
         return
     option = config.option
     if option.verbose <= 0 and option.tbstyle == "auto":
@@ -62,11 +62,14 @@ class Terminal:
                 terminalreporter.write_line(str(report.longrepr))
         if letters := summary.legend(self.examination.findings):
             terminalreporter.write_line(letters)
+        steps = terminalreporter.config.pluginmanager.get_plugin("modelmedic:steps")
+        seen = steps.checks if steps is not None else frozenset()
         shown = summary.to_show(self.examination.findings)
         for outcome, findings in shown:
             terminalreporter.section(summary.heading(outcome, len(findings)), "-")
             for finding in findings:
-                self._write(terminalreporter, finding)
+                is_known = outcome is Outcome.HEALED and finding.check in seen
+                self._write(terminalreporter, finding, is_known=is_known)
         for plan in self.examination.plans:
             terminalreporter.section(f"plan for {plan['check']}", "-")
             for line in summary.plan_lines(plan):
@@ -82,7 +85,11 @@ class Terminal:
         for line, markup in summary.last_lines(self.examination):
             reporter.write_line(line, **markup)
 
-    def _write(self, reporter: Any, finding: Finding) -> None:
+    def _write(self, reporter: Any, finding: Finding, *, is_known: bool) -> None:
+        """Write a finding; in short what a person has just read when it was healed."""
+        if is_known:
+            reporter.write_line(f"{finding.title}  [{finding.check}]")
+            return
         reporter.write_line(f"{finding.title}  [{finding.check}]", bold=True)
         for line in summary.finding_lines(finding):
             reporter.write_line(f"  {line}" if line else "")

@@ -14,9 +14,9 @@ from modelmedic.strategies import weights
 def move_misplaced_model_file(repair: Repair, context: Context) -> Iterator[None]:
     """Move a file with the right bytes from elsewhere in the install to where it belongs.
 
-    Changes: renames one file inside the install; creates missing folders above it.
-    Undo: renames it back.
-    Needs: its size and SHA-256 in the profile; reads files of the same size.
+    Changes: renames a stray, copies what belongs to a cache or another model; creates folders.
+    Undo: renames it back, or takes the copy away.
+    Needs: its size and SHA-256 in the profile; reads files of the same size; disk for a copy.
     """
     for operation in weights.plan_move(context, repair.need_subject()):
         repair.step(operation)

@@ -22,17 +22,34 @@ HEAVY = {
 # A module may import its own layer and those before it. A new module gets its line here, which is
 # the moment to think about where it belongs.
 LAYERS = (
-    ("", "errors", "jsonshape", "limits", "masking", "text"),
-    ("commands", "rooms", "bootstrap"),
+    ("", "deeds", "errors", "jsonshape", "limits", "masking", "text"),
+    ("commands", "purity", "rooms", "bootstrap"),
     ("profile.model", "context", "findings", "testing"),
     ("facts",),
     ("profile", "needs", "discovery"),
-    ("operations", "transfer", "goodcopies"),
+    ("operations", "transfer", "exchange", "http_answer", "goodcopies"),
     ("strategies",),
     ("healing", "reliability", "monitor", "history"),
-    ("examination", "verdicts", "closing", "records", "summary", "endings", "runs"),
+    ("examination", "verdicts", "closing", "records", "summary", "support", "endings", "runs"),
     ("entry", "cli", "__main__"),
 )
+# Who starts processes, and why it is not done through modelmedic.commands, the one wrapper.
+STARTERS = {
+    "src/modelmedic/commands.py": "it is the wrapper",
+    "src/modelmedic/bootstrap/launch.py": "hands over to pytest before anything is examined",
+    "src/modelmedic/bootstrap/steps.py": "makes our environment before anything is examined",
+    "start.py": "looks for a Python that can run us before anything of ours is installed",
+}
+STARTING = {
+    "subprocess": {"Popen", "call", "check_call", "check_output", "getoutput", "getstatusoutput",
+                   "run"},
+    "os": {"fork", "forkpty", "popen", "posix_spawn", "posix_spawnp", "startfile", "system",
+           *(f"{how}{form}" for how in ("exec", "spawn")
+             for form in ("l", "le", "lp", "lpe", "v", "ve", "vp", "vpe"))},
+    "asyncio": {"create_subprocess_exec", "create_subprocess_shell"},
+    "concurrent.futures": {"ProcessPoolExecutor"},
+}  # fmt: skip
+STARTING_MODULES = {"_posixsubprocess", "_winapi", "multiprocessing", "pty"}
 FACTS_MAY_KNOW = {"profile.model", "context"}  # plain data; design: imports point downward
 ONLY_FOR = {"bootstrap": {"bootstrap", "cli"}, "testing": {"testing", "cli"}}
 
@@ -163,6 +180,49 @@ def test_the_start_uses_only_the_standard_library():
             top = name.split(".")[0]
             ours = name.startswith(("modelmedic.bootstrap", "modelmedic.errors"))
             assert top in sys.stdlib_module_names or ours, f"{ids(path)} imports {name}"
+
+
+def starts_of_processes(tree: ast.AST) -> Iterator[str]:
+    """Yield what in a file starts a process: imported names, and attributes of the modules."""
+    modules = {name: name for name in STARTING}  # by the name they go by in this file
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            modules |= {alias.asname: alias.name for alias in node.names if alias.asname}
+        elif isinstance(node, ast.ImportFrom):
+            names = STARTING.get(node.module or "", set())
+            yield from (alias.name for alias in node.names if alias.name in names)
+            modules |= {
+                alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names
+            }
+    yield from (name for name in imports(tree) if name.split(".")[0] in STARTING_MODULES)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute):
+            module = modules.get(ast.unparse(node.value), "")
+            if node.attr in STARTING.get(module, ()):
+                yield f"{module}.{node.attr}"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["import subprocess\nsubprocess.run([])", "import subprocess as s\ns.Popen([])",
+     "from subprocess import check_output", "import os\nx = os.system", "from os import popen",
+     "import os as o\no.execv('', [])", "import multiprocessing", "from multiprocessing import Pool",
+     "from concurrent.futures import ProcessPoolExecutor", "import concurrent.futures as c\nc.ProcessPoolExecutor()",
+     "from concurrent import futures\nfutures.ProcessPoolExecutor()", "import pty", "import os\nos.spawnlp(0, '')"],
+)  # fmt: skip
+def test_a_start_of_a_process_is_seen_in_every_form(text):
+    assert len(list(starts_of_processes(ast.parse(text)))) == 1
+
+
+def test_errors_and_constants_of_subprocess_start_nothing():
+    text = "import os, subprocess\nsubprocess.TimeoutExpired\nos.path\nrun()\nlist2cmdline.run\n"
+    assert list(starts_of_processes(ast.parse(text))) == []
+
+
+def test_children_run_through_one_wrapper():
+    files = [*python_files("src", *ROOMS), CHECKOUT / "start.py", CHECKOUT / "conftest.py"]
+    found = {ids(path): list(starts_of_processes(parsed(path))) for path in files}
+    assert {path for path, starts in found.items() if starts} == set(STARTERS)
 
 
 def test_no_file_is_longer_than_a_reader_can_hold():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import os
 
@@ -192,6 +193,11 @@ def engine_for(install, **budget):
     return Engine(make_context(install), budget=Budget(**budget))
 
 
+def later_engine(install):
+    """The engine of a later run on the same install and state folder."""
+    return Engine(dataclasses.replace(make_context(install), run_id="20260102-000000-later"))
+
+
 def plan_of(*operations):
     return Plan("some_recovery", "some.check", "x::y", operations=list(operations))
 
@@ -257,6 +263,8 @@ def test_kept_files_expire_by_age_and_by_bytes_and_undo_says_so(install, monkeyp
         engine.keep(engine.apply(plan_of(operation("replace_file", install, None))))
     assert engine.expire() == 0
     monkeypatch.setattr(aside, "KEEP_BYTES", 3)
+    assert engine.expire() == 0  # what this run kept stays, however much it is
+    engine = later_engine(install)
     assert engine.expire() == len("{broken")
     with pytest.raises(RecoveryRefused, match="undo expired"):
         undo_run(engine.context.state_dir, install)

@@ -149,7 +149,7 @@ def test_two_workers_leave_the_same_record(seven, room):
     assert run.record["counts"] == seven.record["counts"]
     assert {row["outcome"] for row in run.rows} == set(OUTCOMES)
     assert {told(run, outcome) for outcome in OUTCOMES} == set(OUTCOMES)
-    assert sorted(run.written()) == ["junit.xml", "report.html", "report.json"]
+    assert sorted(run.written()) == ["junit.xml", "report.html", "report.json", "support.txt"]
 
 
 BREAKS = '''

@@ -123,7 +123,7 @@ def test_evidence_is_there_in_plain_words():
     ("code", "outcome", "said"),
     [
         (None, "passed", "This run has not ended, or was killed: 1 check had ended"),
-        (2, "passed", "The run did not end well (exit code 2)"),
+        (2, "passed", "Stopped before its end: 1 check judged, none of them bad"),
         (3, "passed", "The run did not end well (exit code 3)"),
         (5, "skipped", "Nothing was checked"),
         (1, "failed", "Not ready"),

@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 from modelmedic import commands, rooms
 from modelmedic.errors import CannotTell
 from modelmedic.examination import Examination
+from modelmedic.facts import file_hashes
 from modelmedic.limits import TimeoutManager
+from modelmedic.records import write_json
 
-_DEEP_SECONDS = 3600  # a deep pass may read every byte again
+_PATIENCE = 3  # the closing pass may take so many times what the run took until now
 
 # The folder a person starts in may hold a pytest.py or a json.py: "" leaves sys.path before the
 # first import that could find them, and our own package comes first.
@@ -23,8 +26,10 @@ _START = (
 )
 
 
-def run(found: Examination, nodeids: list[str]) -> dict[str, str]:
-    """Judge ``nodeids`` in a fresh process that changes nothing; return outcome by check id.
+def run(found: Examination, nodeids: list[str]) -> dict[str, dict[str, Any]]:
+    """Judge ``nodeids`` in a fresh process that changes nothing; return its findings by check id.
+
+    Hashes computed in this run count there, too, while a file's size, times and inode stand.
 
     Raises:
         CannotTell: The process did not end, or left no record.
@@ -33,7 +38,9 @@ def run(found: Examination, nodeids: list[str]) -> dict[str, str]:
     folder.mkdir(parents=True, exist_ok=True)
     chosen = folder / "checks.txt"
     chosen.write_text("\n".join(nodeids) + "\n", encoding="utf-8")
+    write_json(folder / file_hashes.NAME, file_hashes.told(found.facts.memo))
     limit = TimeoutManager().get_timeout("validation")
+    limit += _PATIENCE * int(time.time() - found.started_at)
     done = commands.run(
         [
             sys.executable,
@@ -42,15 +49,15 @@ def run(found: Examination, nodeids: list[str]) -> dict[str, str]:
             *_arguments(found, folder),
             f"@{chosen}",
         ],
-        deadline_seconds=_DEEP_SECONDS if found.context.deep else limit,
+        deadline_seconds=limit,
         env=_environment(found),
         cwd=Path.cwd(),
     )
-    outcomes = _outcomes(folder, done)
-    if len(outcomes) < len(nodeids):
+    findings = _findings(folder, done)
+    if len(findings) < len(nodeids):
         said = (done.stderr or done.stdout).strip()[-300:]
-        raise CannotTell(f"The closing pass judged {len(outcomes)} of {len(nodeids)} checks.", said)
-    return outcomes
+        raise CannotTell(f"The closing pass judged {len(findings)} of {len(nodeids)} checks.", said)
+    return findings
 
 
 def _arguments(found: Examination, folder: Path) -> list[str]:
@@ -60,6 +67,7 @@ def _arguments(found: Examination, folder: Path) -> list[str]:
         f"--config-file={rooms.home() / 'pyproject.toml' if rooms.is_checkout() else ini}",
         f"--rootdir={found.rootdir}",
         "-pmodelmedic.entry",
+        "-ppytest_timeout",
         f"-ocache_dir={folder / 'cache'}",  # its verdicts are not "the last run" of --lf
         f"--profile={context.profile.file}",
         f"--stage={context.stage}",
@@ -77,13 +85,14 @@ def _environment(found: Examination) -> dict[str, str]:
     steering = ("PYTEST_", "MODELMEDIC_")
     env = {key: value for key, value in os.environ.items() if not key.startswith(steering)}
     env["MODELMEDIC_CLOSING_PASS"] = "1"  # noqa: S105 - a pass of checks, no password
+    env["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # plugins of other people judge nothing here
     env["MODELMEDIC_STATE_DIR"] = str(found.context.state_dir)
     if found.hub is not None:
         env["MODELMEDIC_DEMO_HUB"] = found.hub.endpoint
     return env
 
 
-def _outcomes(folder: Path, done: commands.Completed) -> dict[str, str]:
+def _findings(folder: Path, done: commands.Completed) -> dict[str, dict[str, Any]]:
     try:
         record: dict[str, Any] = json.loads((folder / "report.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -91,4 +100,4 @@ def _outcomes(folder: Path, done: commands.Completed) -> dict[str, str]:
         raise CannotTell(
             f"The closing pass left no record (exit code {done.returncode}).", said
         ) from error
-    return {finding["check"]: finding["outcome"] for finding in record["findings"]}
+    return {finding["check"]: finding for finding in record["findings"]}

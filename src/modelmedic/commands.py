@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from modelmedic import purity
 from modelmedic.errors import CannotTell
 
 MAX_OUTPUT_BYTES = 4 << 20  # a program that prints more is not answering our question
@@ -58,10 +59,12 @@ def run(
     Raises:
         CannotTell: The program does not exist, may not be run, did not end in time, or printed
             without end.
+        BrokenPromise: A check or probe that did not declare the program asked for it.
     """
     args = tuple(os.fspath(part) for part in argv)
     started = time.monotonic()
     with (
+        purity.child(args[0]),
         tempfile.TemporaryFile() as out,
         tempfile.TemporaryFile() as err,
         tempfile.TemporaryFile() as given,

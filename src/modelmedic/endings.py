@@ -8,6 +8,7 @@ from collections.abc import Set as AbstractSet
 from modelmedic.findings import Finding, Outcome
 
 FINE, BAD, INTERRUPTED, OWN_FAULT, WRONG_USE, NOTHING_CHECKED = range(6)  # docs/exit-codes.md
+_BAD = frozenset({Outcome.FAILED.value, Outcome.UNKNOWN.value})
 
 
 def exit_code(
@@ -17,6 +18,8 @@ def exit_code(
     is_strict: bool = False,
     is_unloadable: bool = False,
     is_unwritten: bool = False,
+    is_stopped: bool = False,
+    is_incomplete: bool = False,
 ) -> int:
     """Return the exit code of a run.
 
@@ -24,13 +27,19 @@ def exit_code(
         code: What pytest makes of it.
         outcomes: Those that occur among the findings.
         is_strict: Degraded counts as bad.
-        is_unloadable: A check could not be loaded, and nobody stopped the run; pytest calls
-            that interrupted.
+        is_unloadable: A check could not be loaded; pytest calls that interrupted, or failed.
         is_unwritten: The report could not be written whole. Bad news about the install comes
             first.
+        is_stopped: A person or a signal stopped the run, whatever pytest made of it.
+        is_incomplete: A check that was to be judged was not.
     """
-    if code == INTERRUPTED and is_unloadable:
+    has_bad = bool(outcomes & _BAD)
+    if is_unloadable and (code == INTERRUPTED or (code == BAD and not has_bad)):
         code = OWN_FAULT
+    if is_stopped or (is_incomplete and code in {FINE, NOTHING_CHECKED}):
+        code = INTERRUPTED
+    if code == FINE and has_bad:
+        code = BAD
     if code == FINE and outcomes <= {Outcome.SKIPPED.value}:
         code = NOTHING_CHECKED
     if code == FINE and is_strict and Outcome.DEGRADED.value in outcomes:

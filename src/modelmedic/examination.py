@@ -5,15 +5,19 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from modelmedic import rooms
 from modelmedic.context import Context
 from modelmedic.facts.book import FactBook
 from modelmedic.findings import Finding, Outcome
 from modelmedic.healing.engine import Engine
+from modelmedic.healing.interrupts import Interrupts
 from modelmedic.healing.registry import Registry
 from modelmedic.needs import Needs
+
+if TYPE_CHECKING:
+    from modelmedic.healing.planfile import PlanFile
 
 _ATTRIBUTE = "_modelmedic_examination"
 
@@ -36,6 +40,7 @@ class Examination:
     report_dir: Path
     rootdir: Path = field(default_factory=rooms.home)  # what node ids are relative to
     plan_file: Path | None = None  # None: plan.json in the report folder
+    accepted: PlanFile | None = None  # --plan-file: repair only what stands in it
     needs: Needs = field(default_factory=lambda: Needs(()))
     outcomes: dict[str, Outcome] = field(default_factory=dict)  # by node id, as checks end
     names: dict[str, str] = field(default_factory=dict)  # node id: check id
@@ -43,6 +48,9 @@ class Examination:
     hub: Any = None  # the embedded Hub, when this process serves it
     is_worker: bool = False
     is_closing: bool = False
+    is_listing: bool = False  # --co and the like: nothing is judged
+    is_partial: bool = False  # some checks were left out by the person
+    interrupts: Interrupts = field(default_factory=Interrupts)
     strict_degraded: bool = False
     is_verbose: bool = False  # -v: a traceback beside the words
     started_at: float = field(default_factory=time.time)
@@ -50,9 +58,7 @@ class Examination:
     plans: list[dict[str, Any]] = field(default_factory=list)  # of --heal=plan, as JSON values
     healable: set[str] = field(default_factory=set)  # checks that name a recovery
     notes: list[str] = field(default_factory=list)  # sentences for the end of the run
-    repaired: bool = False
     exit_code: int | None = None
-    closing: dict[str, Any] = field(default_factory=dict)  # outcomes of the closing pass
 
 
 def attach(config: object, examination: Examination) -> None:

@@ -46,8 +46,8 @@ class Attempt:
     """One recovery tried on one failing check.
 
     ``verdict`` is "healed", "not healed" (undone), "planned", "refused", "failed" (its own
-    error; undone), "not allowed" (a risk class the person did not allow) or "rechecked" (another
-    check's repair had already changed the state).
+    error; undone), "interrupted" (by a signal; undone), "not allowed" (a risk class the person did
+    not allow) or "rechecked" (another check's repair had already changed the state).
     """
 
     recovery: str

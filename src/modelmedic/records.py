@@ -20,7 +20,11 @@ from modelmedic.masking import Masker
 SCHEMA = 1
 NAME = "report.json"
 JOURNAL_NAME = "findings.jsonl"  # grows as checks end; removed once the record is whole
-BESIDE = ("report.html", "junit.xml")  # what else a run writes; an older run's would mislead
+BESIDE = (
+    "report.html",
+    "junit.xml",
+    "support.txt",
+)  # what else a run writes; an older run's would mislead
 
 # Undecodable bytes of hostile file names arrive as surrogates, which strict JSON readers refuse.
 _SURROGATES = re.compile("[\ud800-\udfff]")
@@ -154,12 +158,14 @@ def environment(found: Examination) -> dict[str, Any]:
         "python": sys.version.split()[0],
         "command": context.command,
         "next_command": summary.next_command(found),
+        "undo_command": summary.undo_command(found),
         "notes": list(found.notes),
         "install_reason": context.install_reason,
         "target_reason": context.target_reason,
         "stage_reason": context.stage_reason,
         "is_deep": context.deep,
         "is_offline": context.offline,
+        "is_partial": found.is_partial,
     }
 
 

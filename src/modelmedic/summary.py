@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import textwrap
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from modelmedic import __version__, rooms
+from modelmedic import __version__, rooms, support
+from modelmedic.endings import INTERRUPTED
 from modelmedic.errors import ModelmedicError
 from modelmedic.examination import Examination
 from modelmedic.findings import Attempt, Finding, Outcome
 from modelmedic.healing import journal
 from modelmedic.operations.base import RISKS
-from modelmedic.text import counted, duration, printable, size
+from modelmedic.text import counted, duration, printable, quoted, size
 
 WIDTH = 96
 _SHOWN = (Outcome.HEALED, Outcome.DEGRADED, Outcome.UNKNOWN, Outcome.FAILED)
@@ -133,6 +136,11 @@ def last_lines(found: Examination) -> list[tuple[str, Markup]]:
     lines.append((f"Verdict: {verdict}", markup))
     if step := next_command(found) or _first_step(found):
         lines.append((f"Next:    {step}", {"bold": True}))
+    if back := undo_command(found):
+        lines.append((f"Undo:    {back}", {}))
+    if found.mode in {"apply", "ask"} and _has_cause(found):
+        path = printable(found.report_dir / support.NAME)
+        lines.append((f"Support: {path} (masked; paste it where you ask for help)", {}))
     lines.append((f"Report:  {printable(found.report_dir / 'report.html')}", {}))
     return lines
 
@@ -140,19 +148,27 @@ def last_lines(found: Examination) -> list[tuple[str, Markup]]:
 def verdict_of(found: Examination) -> tuple[str, Markup]:
     """Return one sentence on the whole run and how it is coloured on a terminal."""
     counts = Counter(finding.outcome for finding in found.findings)
-    text, tone = _verdict(counts, found.exit_code, is_installed=found.context.is_installed)
+    text, tone = _verdict(counts, found.exit_code, _subject(found.context.stage, found.is_partial))
     colour = {"good": "green", "bad": "red", "none": "yellow"}[tone]
     return text, {colour: True, "bold": True}
 
 
 def record_verdict(record: Mapping[str, Any]) -> tuple[str, str]:
     """Return the same sentence for a run record, and its tone: "good", "bad" or "none"."""
-    is_installed = record["stage"] == "installed"
-    text, tone = _verdict(Counter(record["counts"]), record["exit_code"], is_installed=is_installed)
+    is_partial = bool(record["environment"].get("is_partial"))
+    subject = _subject(record["stage"], is_partial)
+    text, tone = _verdict(Counter(record["counts"]), record["exit_code"], subject)
     return text[:1].upper() + text[1:], tone
 
 
-def _verdict(counts: Counter[str], exit_code: int | None, *, is_installed: bool) -> tuple[str, str]:
+def _subject(stage: str, is_partial: bool) -> str:
+    """Return what a good run may claim: nothing of what it was told to leave out."""
+    if is_partial:
+        return "what was chosen holds; the other checks were left out"
+    return "the install is healthy" if stage == "installed" else "this machine can take the model"
+
+
+def _verdict(counts: Counter[str], exit_code: int | None, subject: str) -> tuple[str, str]:
     bad = counts["failed"] + counts["unknown"]
     if counts.total() == counts["skipped"]:
         return "nothing was checked.", "none"
@@ -160,11 +176,13 @@ def _verdict(counts: Counter[str], exit_code: int | None, *, is_installed: bool)
         waited = f", {counted(counts['blocked'], 'check')} waited on " if counts["blocked"] else ""
         waited += ("it" if bad == 1 else "them") if waited else ""
         return f"not ready: {counted(bad, 'cause')}{waited}.", "bad"
+    if exit_code == INTERRUPTED:
+        judged = counted(counts.total(), "check")
+        return f"stopped before its end: {judged} judged, none of them bad.", "bad"
     if exit_code not in {0, None}:
         return f"the run did not end well (exit code {exit_code}).", "bad"
     extra = [f"{counts[word]} {word}" for word in ("healed", "degraded") if counts[word]]
-    state = "the install is healthy" if is_installed else "this machine can take the model"
-    return f"{state}{' (' + ', '.join(extra) + ')' if extra else ''}.", "good"
+    return f"{subject}{' (' + ', '.join(extra) + ')' if extra else ''}.", "good"
 
 
 def next_command(found: Examination) -> str:
@@ -187,11 +205,26 @@ def next_command(found: Examination) -> str:
     return ""
 
 
+def _has_cause(found: Examination) -> bool:
+    return any(Outcome(finding.outcome).is_cause_of_exit_1 for finding in found.findings)
+
+
+def undo_command(found: Examination) -> str:
+    """Return the command that puts back what this run repaired; empty when it repaired nothing."""
+    if not any(attempt.verdict == "healed" for f in found.findings for attempt in f.attempts):
+        return ""
+    is_command = os.environ.get("MODELMEDIC_INVOKED_AS", "").startswith("modelmedic ")
+    form = "modelmedic" if is_command else f"{quoted(sys.executable)} -m modelmedic"
+    place = quoted(str(found.context.place))
+    return f"{form} undo {found.context.run_id} --install-dir={place}"
+
+
 def _first_step(found: Examination) -> str:
-    """Return where the next step stands when no command of ours helps; empty when nowhere."""
-    bad = (f for f in found.findings if Outcome(f.outcome).is_cause_of_exit_1 and f.next)
-    first = next(bad, None)
-    return f"what stands after Next at {first.check}" if first else ""
+    """Return what to do about the gravest cause when no command of ours helps; empty: nothing."""
+    bad = [f for f in found.findings if Outcome(f.outcome).is_cause_of_exit_1 and f.next]
+    waiting = Counter(f.blocked_by for f in found.findings if f.blocked_by)
+    bad.sort(key=lambda finding: -waiting[finding.check])
+    return f"{printable_lines(bad[0].next)} [{bad[0].check}]" if bad else ""
 
 
 def _wrapped(text: str, indent: str = "") -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 
 _STEP = 1024
 _MAX_NAME = 300  # a name longer than any file system allows is shown cut
@@ -42,7 +43,9 @@ def size(count_bytes: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Return a duration as people read it: "0.4 s", "12 s", "3 min", "2 h 5 min"."""
+    """Return a duration as people read it: "under 0.1 s", "0.4 s", "12 s", "3 min", "2 h 5 min"."""
+    if seconds < 0.05:  # noqa: PLR2004 - would be rounded to nothing
+        return "under 0.1 s"
     if seconds < 10:  # noqa: PLR2004 - below ten seconds the tenths matter
         return f"{seconds:.1f} s"
     whole = round(seconds)
@@ -55,3 +58,11 @@ def duration(seconds: float) -> str:
 def counted(count: int, noun: str, plural: str = "") -> str:
     """Return "1 check" or "9 checks"."""
     return f"{count} {noun if count == 1 else plural or noun + 's'}"
+
+
+def quoted(value: str) -> str:
+    """Return one word of a command line as this system's shell reads it back."""
+    import shlex
+    import subprocess
+
+    return subprocess.list2cmdline([value]) if sys.platform == "win32" else shlex.quote(value)

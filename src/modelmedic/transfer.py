@@ -10,59 +10,56 @@ from __future__ import annotations
 import hashlib
 import os
 import random
-import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from modelmedic.errors import ModelmedicError
+from modelmedic.exchange import Exchange, origin
+from modelmedic.http_answer import Body, TransferFailed, TryAgain, body_of
 from modelmedic.limits import TimeoutManager
+from modelmedic.text import printable
 
 if TYPE_CHECKING:
     import requests
 
+__all__ = ["TransferFailed", "Wanted", "fetch", "origin"]
+
 ATTEMPTS = 5  # tries at one source that bring no new byte; progress sets the count back
-MAX_ROUNDS = 50  # whatever the progress: an endless drop-and-resume ends here
-RETRY_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
+# An endless drop-and-resume ends here. What brings much is not counted: a 10 GB shard may break
+# off every 100 MB on a bad line and still arrive.
+MAX_ROUNDS = 50
+UNCOUNTED_BYTES = 8_000_000
 FLOOR_BYTES_PER_SECOND = 1024  # ModelScope's own client gives up below this, over 60 s
 FLOOR_WINDOW_SECONDS = 60.0
-CONNECT_SECONDS = 10.0
-READ_SECONDS = 20.0  # silence inside a body
 SLOWEST_BYTES_PER_SECOND = 250_000  # 2 Mbit/s: what a slow home line still gives a whole file
 MAX_WAIT_SECONDS = 120.0  # a Retry-After above this is reported, not waited for
 _BLOCK_BYTES = 1 << 20
 
 
-class TransferFailed(ModelmedicError):  # noqa: N818
-    """One source did not give the bytes; says which and why. ``fetched_bytes`` went over the wire.
-
-    ``status`` is the HTTP status when there was one.
-    """
-
-    def __init__(
-        self, what: str, why: str = "", *, fetched_bytes: int = 0, status: int | None = None
-    ) -> None:
-        super().__init__(what, why)
-        self.fetched_bytes = fetched_bytes
-        self.status = status
-
-
-class _TryAgain(Exception):  # noqa: N818 - control flow inside this module
-    def __init__(self, reason: str, wait_seconds: float | None = None) -> None:
-        super().__init__(reason)
-        self.wait_seconds = wait_seconds
-
-
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """The bytes asked for: exact size (None: unknown) and one hash, SHA-256 or Git blob."""
+    """The bytes asked for, and one hash of them, SHA-256 or Git blob.
+
+    Args:
+        size_bytes: Their exact number; None when it is not known.
+        sha256: Their SHA-256, or empty if ``git_blob`` is given.
+        git_blob: Git's SHA-1 of a small file.
+        expected_bytes: About how many there will be, when the exact number is not known.
+        most_bytes: How many are taken at most, when the exact number is not known.
+    """
 
     size_bytes: int | None
     sha256: str
     git_blob: str = ""
+    expected_bytes: int | None = None
+    most_bytes: int | None = None
+
+    @property
+    def limit_bytes(self) -> int | None:
+        """Return how many bytes may come; None when there is no limit."""
+        return self.most_bytes if self.size_bytes is None else self.size_bytes
 
     def is_met_by(self, handle: int) -> bool:
         """Return whether an open file holds exactly these bytes."""
@@ -77,6 +74,27 @@ class Wanted:
             digest.update(block)
         return digest.hexdigest() == (self.sha256 or self.git_blob)
 
+    def refuse_size(self, total: int | None) -> None:
+        """Refuse a file of another size than is asked for; None, not told, is let through.
+
+        Raises:
+            TransferFailed: Says both sizes.
+        """
+        if total is None:
+            return
+        if self.size_bytes is not None and total != self.size_bytes:
+            raise TransferFailed(
+                f"The server has {total:,} bytes; {self.size_bytes:,} are expected.",
+                "It holds another version of this file.",
+            )
+        if self.most_bytes is not None and total > self.most_bytes:
+            raise self.too_much(f"The server has {total:,} bytes")
+
+    def too_much(self, what: str) -> TransferFailed:
+        """Return the error of a file of unknown size that is too large to be the one."""
+        about = f", and about {self.expected_bytes:,} are expected" if self.expected_bytes else ""
+        return TransferFailed(f"{what}; at most {self.most_bytes or 0:,} are taken{about}.")
+
 
 @dataclass(slots=True)
 class _Meter:
@@ -86,26 +104,43 @@ class _Meter:
     deadline: float
     progress: Callable[[int], None]
     fetched: int = 0
-    window_start: float = 0.0
     window_bytes: int = 0
+    window_seconds: float = 0.0  # waited for the network; a slow disk is no slow server
 
-    def add(self, count: int, total: int) -> None:
+    def add(self, count: int, waited_seconds: float, total: int) -> None:
         self.fetched += count
         self.window_bytes += count
+        self.window_seconds += waited_seconds
         self.progress(total)
-        now = time.monotonic()
-        if now > self.deadline:
+        if time.monotonic() > self.deadline:
             raise TransferFailed("The time allowed for this file is over.")
         if self.budget_bytes is not None and self.fetched > self.budget_bytes:
             raise TransferFailed("The byte budget of this run is used up.")
-        if now - self.window_start >= FLOOR_WINDOW_SECONDS:
+        if self.window_seconds >= FLOOR_WINDOW_SECONDS:
             if self.window_bytes < FLOOR_BYTES_PER_SECOND * FLOOR_WINDOW_SECONDS:
                 raise TransferFailed("The server sends less than 1 KiB a second.")
             self.start_window()
 
     def start_window(self) -> None:
-        self.window_start = time.monotonic()
+        self.window_seconds = 0.0
         self.window_bytes = 0
+
+
+@dataclass(slots=True)
+class _Fetch:
+    """One file from one source."""
+
+    url: str
+    handle: int
+    wanted: Wanted
+    meter: _Meter
+    exchange: Exchange
+    sleep: Callable[[float], None]
+
+    @property
+    def have(self) -> int:
+        """Return the bytes in the file."""
+        return os.fstat(self.handle).st_size
 
 
 def fetch(
@@ -133,36 +168,26 @@ def fetch(
 
     Raises:
         TransferFailed: The source did not give these bytes.
+        OSError: The file cannot be written.
     """
     if wanted.is_met_by(handle):
         return 0
-    import requests
-
-    amount = wanted.size_bytes or 0
-    seconds = TimeoutManager().get_timeout("model_download", {"file_size_gb": amount / 1e9})
-    seconds = max(seconds, amount // SLOWEST_BYTES_PER_SECOND)
-    meter = _Meter(budget_bytes, time.monotonic() + seconds, progress)
+    extras = extras or {}
+    meter = _Meter(budget_bytes, time.monotonic() + _seconds_for(wanted), progress)
     try:
-        with requests.Session() as session:
-            # A proxy cannot reach our loopback; requests asks it all the same without NO_PROXY.
-            session.trust_env = not _is_loopback(url)
-            for is_last in (False, True):
-                resumed = _start_of(handle, wanted)
-                _fetch_all(session, url, handle, wanted, meter, extras or {})
-                if wanted.is_met_by(handle):
-                    return meter.fetched
-                os.ftruncate(handle, 0)
-                if not resumed or is_last:
-                    break
+        with Exchange(extras.get("tokens", {}), meter.deadline) as exchange:
+            job = _Fetch(url, handle, wanted, meter, exchange, extras.get("sleep", time.sleep))
+            if _is_fetched(job):
+                return meter.fetched
     except TransferFailed as error:
-        error.fetched_bytes = meter.fetched
-        os.fsync(handle)
         raise TransferFailed(
             f"{_shown(url)}: {error.what}",
             error.why,
             fetched_bytes=meter.fetched,
             status=error.status,
         ) from error
+    finally:
+        os.fsync(handle)
     raise TransferFailed(
         f"{_shown(url)}: the bytes that came do not match the expected hash.",
         "The server holds another version of this file, or something on the way changed it.",
@@ -170,135 +195,107 @@ def fetch(
     )
 
 
-def _start_of(handle: int, wanted: Wanted) -> int:
-    """Return how many bytes are there to go on from; an impossible prefix is dropped."""
-    have = os.fstat(handle).st_size
-    if wanted.size_bytes is not None and have >= wanted.size_bytes:
-        os.ftruncate(handle, 0)
-        return 0
-    return have
+def _seconds_for(wanted: Wanted) -> float:
+    amount = wanted.size_bytes or wanted.expected_bytes or 0
+    seconds = TimeoutManager().get_timeout("model_download", {"file_size_gb": amount / 1e9})
+    return max(seconds, amount // SLOWEST_BYTES_PER_SECOND)
 
 
-def _fetch_all(
-    session: requests.Session,
-    url: str,
-    handle: int,
-    wanted: Wanted,
-    meter: _Meter,
-    extras: Mapping[str, Any],
-) -> None:
-    import requests
+def _is_fetched(job: _Fetch) -> bool:
+    """Fetch the rest of the file, and if that proves wrong, the whole; return if it proved."""
+    _drop_impossible(job)
+    for _once in (1, 2):
+        resumed = job.have
+        _fetch_all(job)
+        if job.wanted.is_met_by(job.handle):
+            return True
+        os.ftruncate(job.handle, 0)
+        if not resumed:
+            break
+    return False
 
-    sleep = extras.get("sleep", time.sleep)
-    tries = 0
-    for _round in range(MAX_ROUNDS):
-        before = os.fstat(handle).st_size
+
+def _drop_impossible(job: _Fetch) -> None:
+    """Empty a file that is as long as all of it, and yet did not prove."""
+    size, most = job.wanted.size_bytes, job.wanted.most_bytes
+    if (size is not None and job.have >= size) or (most is not None and job.have > most):
+        os.ftruncate(job.handle, 0)
+
+
+def _fetch_all(job: _Fetch) -> None:
+    """Ask for the rest until there is no more."""
+    tries = rounds = 0
+    best = job.have
+    while True:
+        wait: float | None = 0.0
         try:
-            _fetch_once(session, url, handle, wanted, meter, extras)
-        except _TryAgain as error:
+            if _fetch_once(job):
+                return
+            reason = "The server sends only pieces of what is asked"
+        except TryAgain as error:
             reason, wait = str(error), error.wait_seconds
-        except requests.RequestException as error:
-            reason, wait = _words(error), None
-        else:
-            return
-        tries = 1 if os.fstat(handle).st_size > before else tries + 1
+        gain = job.have - best
+        best = max(best, job.have)
+        tries = 1 if gain > 0 else tries + 1
+        rounds += gain < UNCOUNTED_BYTES
         if tries >= ATTEMPTS:
             raise TransferFailed(f"{reason} ({tries} tries).")
-        pause = wait if wait is not None else random.uniform(0.5, 1.0) * 2 ** (tries - 1)  # noqa: S311
-        if pause > MAX_WAIT_SECONDS:
-            raise TransferFailed(f"{reason}; the server asks to wait {pause:.0f} s.")
-        sleep(pause)
-    raise TransferFailed(f"The server broke off {MAX_ROUNDS} times.")
+        if rounds >= MAX_ROUNDS:
+            raise TransferFailed(f"{reason} ({rounds} times).")
+        _pause(job, reason, wait, tries)
 
 
-def _fetch_once(
-    session: requests.Session,
-    url: str,
-    handle: int,
-    wanted: Wanted,
-    meter: _Meter,
-    extras: Mapping[str, Any],
-) -> None:
-    have = os.fstat(handle).st_size
+def _pause(job: _Fetch, reason: str, wait: float | None, tries: int) -> None:
+    pause = wait if wait is not None else random.uniform(0.5, 1.0) * 2 ** (tries - 1)  # noqa: S311
+    if pause > MAX_WAIT_SECONDS:
+        raise TransferFailed(f"{reason}; the server asks to wait {pause:.0f} s.")
+    if time.monotonic() + pause > job.meter.deadline:
+        raise TransferFailed(f"{reason}; the time allowed for this file ends before another try.")
+    if pause:
+        job.sleep(pause)
+
+
+def _fetch_once(job: _Fetch) -> bool:
+    """Ask once for the rest; return whether that was all of the file."""
+    have = job.have
     headers = {"Accept-Encoding": "identity", "User-Agent": "modelmedic"}
     if have:
         headers["Range"] = f"bytes={have}-"
-    if token := extras.get("tokens", {}).get(origin(url)):
-        headers["Authorization"] = f"Bearer {token}"
-    meter.start_window()
-    with session.get(
-        url, headers=headers, stream=True, timeout=(CONNECT_SECONDS, READ_SECONDS)
-    ) as answer:
-        if token and answer.status_code == HTTPStatus.UNAUTHORIZED:
-            # An expired token closes even public repositories; without one they are open.
-            _fetch_once(session, url, handle, wanted, meter, {**extras, "tokens": {}})
-            return
-        start = _accept(answer, have, wanted)
-        if start != have:
-            os.ftruncate(handle, start)
-        _copy(answer, handle, start, wanted, meter)
+    with job.exchange.ask(job.url, headers) as answer:
+        body = body_of(answer, have)
+        job.wanted.refuse_size(body.total)
+        if body.is_beyond:
+            return True
+        if body.start != have:
+            os.ftruncate(job.handle, body.start)
+        at = _copy(job, answer, body)
+    if body.end is not None and at < body.end:
+        raise TryAgain(f"the connection ended after {at:,} of {body.end:,} bytes")
+    total = job.wanted.size_bytes if job.wanted.size_bytes is not None else body.total
+    if body.end is None and total is not None and at < total:
+        raise TryAgain(f"the connection ended after {at:,} of {total:,} bytes")
+    # A range may be shorter than what was asked for; a 200 without a length ends where it ends.
+    return at == total or (total is None and body.start == 0 and body.end is None)
 
 
-def _accept(answer: requests.Response, have: int, wanted: Wanted) -> int:
-    """Return the offset the body begins at.
-
-    Raises:
-        TransferFailed: The answer is final.
-        _TryAgain: The answer may be another one next time.
-    """
-    status = answer.status_code
-    if status in RETRY_STATUSES:
-        raise _TryAgain(f"HTTP {status} {answer.reason}", _retry_after(answer))
-    if status == 416:  # noqa: PLR2004 - range not satisfiable: what we have is not a prefix of it
-        return 0 if have == 0 else _refetch(answer)
-    if status not in {200, 206}:
-        raise TransferFailed(f"HTTP {status} {answer.reason}.", _meaning(answer), status=status)
-    if "text/html" in answer.headers.get("Content-Type", ""):
-        raise TransferFailed(
-            "The server sent a web page instead of the file.",
-            "Most often a login page of the network (captive portal) or of a proxy.",
-            status=status,
-        )
-    if status == 200:  # noqa: PLR2004 - the whole file, whatever was asked
-        _refuse_other_size(answer.headers.get("Content-Length"), wanted)
-        return 0
-    match = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+|\*)", answer.headers.get("Content-Range", ""))
-    if not match or int(match[1]) != have:
-        raise TransferFailed("The server answered with another range than was asked.")
-    if match[3] != "*":
-        _refuse_other_size(match[3], wanted)
-    return have
-
-
-def _refetch(answer: requests.Response) -> int:
-    raise _TryAgain(f"HTTP {answer.status_code}: what was there is no beginning of the file")
-
-
-def _refuse_other_size(told: str | None, wanted: Wanted) -> None:
-    if told and wanted.size_bytes is not None and int(told) != wanted.size_bytes:
-        raise TransferFailed(
-            f"The server has {int(told):,} bytes; {wanted.size_bytes:,} are expected.",
-            "It holds another version of this file.",
-        )
-
-
-def _copy(
-    answer: requests.Response, handle: int, start: int, wanted: Wanted, meter: _Meter
-) -> None:
-    length = answer.headers.get("Content-Length")
-    end = start + int(length) if length and length.isdigit() else wanted.size_bytes
-    limit = wanted.size_bytes if wanted.size_bytes is not None else end
-    os.lseek(handle, start, os.SEEK_SET)
-    at = start
-    for block in answer.iter_content(_BLOCK_BYTES):
+def _copy(job: _Fetch, answer: requests.Response, body: Body) -> int:
+    """Write the body where it belongs and return the offset behind its last byte."""
+    limits = [limit for limit in (body.end, job.wanted.limit_bytes) if limit is not None]
+    limit = min(limits, default=None)
+    os.lseek(job.handle, body.start, os.SEEK_SET)
+    job.meter.start_window()
+    at = body.start
+    while True:
+        block, waited_seconds = job.exchange.read(answer)
+        if not block:
+            return at
         if limit is not None and at + len(block) > limit:
+            if body.end is None and job.wanted.size_bytes is None:
+                raise job.wanted.too_much("The server sends a file without end or size")
             raise TransferFailed("The server sent more bytes than the file has.")
-        _write(handle, block)
+        _write(job.handle, block)
         at += len(block)
-        meter.add(len(block), at)
-    os.fsync(handle)
-    if end is not None and at < end:
-        raise _TryAgain(f"the connection ended after {at:,} of {end:,} bytes")
+        job.meter.add(len(block), waited_seconds, at)
 
 
 def _write(handle: int, block: bytes) -> None:
@@ -307,54 +304,8 @@ def _write(handle: int, block: bytes) -> None:
         view = view[os.write(handle, view) :]
 
 
-def _retry_after(answer: requests.Response) -> float | None:
-    told = answer.headers.get("Retry-After", "").strip()
-    return float(told) if told.isdigit() else None
-
-
-def _meaning(answer: requests.Response) -> str:
-    """Return what a final status means on a Hub, from its error code header."""
-    code = answer.headers.get("X-Error-Code", "")
-    known = {
-        "GatedRepo": "The model is gated: accept its terms on its page, then give a token.",
-        "RepoNotFound": "The repository does not exist, or a token is needed to see it.",
-        "EntryNotFound": "The repository has no such file at this revision.",
-        "RevisionNotFound": "The repository has no such revision.",
-    }
-    by_status = {
-        401: "A token is needed, or the one given is not accepted.",
-        403: "The server refuses access.",
-        404: "There is no such file.",
-    }
-    return known.get(code) or by_status.get(answer.status_code, "")
-
-
-def _words(error: Exception) -> str:
-    """Return the innermost reason of a requests error in a few words."""
-    inner: BaseException = error
-    for _depth in range(8):
-        below = inner.__cause__ or inner.__context__ or getattr(inner, "reason", None)
-        if not isinstance(below, BaseException):
-            break
-        inner = below
-    if isinstance(inner, ConnectionRefusedError):
-        return "the connection was refused"
-    text = str(inner).strip() or type(inner).__name__
-    return f"{type(inner).__name__}: {text}"[:200]
-
-
-def origin(url: str) -> str:
-    """Return scheme, host and port of a URL without credentials; a usual port is left out."""
-    parts = urlsplit(url)
-    usual = {"http": 80, "https": 443}.get(parts.scheme)
-    port = f":{parts.port}" if parts.port and parts.port != usual else ""
-    return f"{parts.scheme}://{parts.hostname or ''}{port}"
-
-
-def _is_loopback(url: str) -> bool:
-    host = urlsplit(url).hostname or ""
-    return host in {"localhost", "::1"} or host.startswith("127.")
-
-
 def _shown(url: str) -> str:
-    return origin(url) + urlsplit(url).path
+    try:
+        return printable(origin(url) + urlsplit(url).path)
+    except ValueError:
+        return "The source"

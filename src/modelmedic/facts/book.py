@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
+from modelmedic import purity
 from modelmedic.context import Context
 from modelmedic.errors import CannotTell
 from modelmedic.limits import TimeoutManager
@@ -18,19 +20,27 @@ Probe = Callable[..., T]
 
 
 def probe(
-    limit: str, context: Callable[..., dict[str, Any]] | None = None
+    limit: str,
+    context: Callable[..., dict[str, Any]] | None = None,
+    *,
+    writes: Literal["", "scratch", "temporary"] = "",
+    connects: Literal["", "loopback", "network"] = "",
+    spawns: tuple[str, ...] = (),
 ) -> Callable[[Callable[..., T]], Callable[..., T]]:
     """Mark a function ``f(facts, *args) -> fact`` as a probe with a limit of `TimeoutManager`.
 
-    ``context(facts, *args)`` gives what `TimeoutManager.get_timeout` adjusts the limit by.
+    ``context(facts, *args)`` gives what `TimeoutManager.get_timeout` adjusts the limit by. What it
+    does beside reading it declares: see `modelmedic.purity.Promise`. Anything else is stopped.
 
     A probe reads and returns a frozen value; it raises `CannotTell` (or lets an OSError out)
     when it could not look. Its arguments must be hashable. It may ask the book for other facts.
     """
+    promise = purity.Promise(writes, connects, spawns)
 
     def mark(function: Callable[..., T]) -> Callable[..., T]:
         function.limit = limit  # type: ignore[attr-defined]
         function.limit_context = context  # type: ignore[attr-defined]
+        function.promise = promise  # type: ignore[attr-defined]
         return function
 
     return mark
@@ -43,10 +53,13 @@ class FactBook:
         context: What is examined.
         generation: Returns a number that grows with every applied repair, also one applied by
             another worker.
+
+    With ``is_watched`` each probe is held to its promise.
     """
 
     def __init__(self, context: Context, generation: Callable[[], int] = lambda: 0) -> None:
         self.context = context
+        self.is_watched = False
         self._generation_now = generation
         self._generation = generation()
         self._entries: dict[tuple[object, ...], Future[Any]] = {}
@@ -66,12 +79,13 @@ class FactBook:
         Raises:
             CannotTell: The probe could not look, failed, or took longer than its limit; the
                 probe's own exception is the ``__cause__``.
+            BrokenPromise: It was about to change something it does not declare.
         """
         entry = self._entry(probe, args)
         seconds = self.seconds_for(probe, *args)
         try:
             value: T = entry.result(timeout=seconds)
-        except CannotTell:
+        except (CannotTell, purity.BrokenPromise):
             raise
         except (FutureTimeoutError, TimeoutError) as error:
             if entry.done():
@@ -117,9 +131,22 @@ class FactBook:
 
     def _read(self, probe: Probe[Any], args: tuple[object, ...], entry: Future[Any]) -> None:
         try:
-            entry.set_result(probe(self, *args))
+            with self._watching(probe):
+                value = probe(self, *args)
+            entry.set_result(value)
         except BaseException as error:  # noqa: BLE001 - handed to whoever asks for the fact
             entry.set_exception(error)
+
+    def _watching(self, probe: Probe[Any]) -> contextlib.AbstractContextManager[None]:
+        if not self.is_watched:
+            return contextlib.nullcontext()
+        watch = purity.Watch(
+            f"the probe {probe.__module__.rpartition('.')[2]}.{probe.__name__}",
+            getattr(probe, "promise", purity.Promise()),
+            self.context.scratch_name,
+            self.context.target_python,
+        )
+        return purity.watching(watch)
 
 
 def limit_of(probe: Probe[Any]) -> str:

@@ -67,7 +67,7 @@ def read_clock(facts: FactBook) -> Clock:  # noqa: ARG001 - a probe's signature
     return Clock(datetime.now(timezone.utc))
 
 
-@probe("http_request")
+@probe("http_request", connects="network")
 def read_server_times(facts: FactBook) -> ServerTimes:
     """Ask all endpoints of the profile at once for their time; those that are silent are left out.
 

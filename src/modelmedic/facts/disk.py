@@ -126,7 +126,7 @@ def read_weight_volumes(facts: FactBook) -> tuple[Volume, ...]:
     return tuple(found.values())
 
 
-@probe("local_read")
+@probe("local_read", writes="temporary")
 def read_temp(facts: FactBook) -> Volume:
     """Return the file system of the temporary folder.
 

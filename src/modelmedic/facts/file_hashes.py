@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
+import stat
 import time
-from dataclasses import dataclass
-from pathlib import PurePosixPath
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from modelmedic.errors import CannotTell
@@ -16,6 +19,7 @@ from modelmedic.facts.book import FactBook, probe
 from modelmedic.facts.safe_open import SafeFile
 from modelmedic.text import printable, size
 
+NAME = "hashes.json"  # what a run computed, for its closing pass
 _BLOCK_BYTES = 1 << 20  # hashing 1 MiB outweighs the call; larger blocks gained nothing here
 _MAX_METADATA_BYTES = 4096  # three short lines
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -40,6 +44,30 @@ class Reference:
     algorithm: str
     hexdigest: str
     source: str
+
+
+def told(memo: Mapping[tuple[object, ...], Any]) -> list[dict[str, Any]]:
+    """Return the hashes of a fact book's memo as JSON values, for a later process."""
+    return [
+        {"key": list(key), **asdict(value)}
+        for key, value in memo.items()
+        if isinstance(value, FileHash)
+    ]
+
+
+def recalled(path: Path) -> dict[tuple[object, ...], Any]:
+    """Return what `told` gave, from a file that only this user could write; else nothing."""
+    try:
+        found = path.lstat()
+        is_ours = not hasattr(os, "getuid") or (
+            found.st_uid == os.getuid() and not stat.S_IMODE(found.st_mode) & 0o077
+        )
+        if not is_ours or not stat.S_ISREG(found.st_mode):
+            return {}
+        values: list[dict[str, Any]] = json.loads(path.read_bytes())
+        return {tuple(value.pop("key")): FileHash(**value) for value in values}
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return {}  # they are computed again
 
 
 def _size_context(facts: FactBook, subject: str, *_: object) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from modelmedic.errors import CannotTell
 from modelmedic.facts import disk
 from modelmedic.facts.book import FactBook, probe
 from modelmedic.facts.scratch import Room
+from modelmedic.purity import OWN_PYTHON, SCRATCH
 
 LARGE_FILE_BYTES = (4 << 30) + 1  # one byte more than FAT's largest file, 4 GiB - 1, plus one
 LONG_PATH_CHARS = 260  # Windows' MAX_PATH
@@ -102,7 +103,7 @@ class Scratch:
     leftover: str = ""
 
 
-@probe("scratch_probe")
+@probe("scratch_probe", writes="scratch", spawns=(SCRATCH, OWN_PYTHON))
 def read_scratch(facts: FactBook, folder: Path) -> Scratch:
     """Try everything in a scratch folder inside ``folder``, an existing resolved folder.
 

@@ -22,6 +22,7 @@ from modelmedic.facts import nvml_reader, smi
 from modelmedic.facts.book import FactBook, probe
 from modelmedic.facts.driver import read_driver
 from modelmedic.facts.pci import read_bus
+from modelmedic.purity import OWN_PYTHON
 from modelmedic.text import printable
 
 NOT_SUPPORTED = 3  # nvmlReturn_t: this card or this platform has no such thing
@@ -120,7 +121,7 @@ class Gpus:
         return tuple(gpu for gpu in self.gpus if gpu.error_code is None)
 
 
-@probe("gpu_query")
+@probe("gpu_query", spawns=(OWN_PYTHON, "nvidia-smi"))
 def read_gpus(facts: FactBook) -> Gpus:
     """Return what the driver says, or its typed problem.
 

@@ -76,7 +76,7 @@ class _Token:
         return f"_Token({self.where!r})"
 
 
-@probe("http_request")
+@probe("http_request", connects="network")
 def read_token(facts: FactBook) -> TokenFact:
     """Return whether the saved Hub token is accepted by the server it belongs to.
 
@@ -111,7 +111,7 @@ def _verdict(answer: Answer) -> str:
     return "refused" if answer.status == 401 else "unclear"  # noqa: PLR2004 - unauthorized
 
 
-@probe("http_request")
+@probe("http_request", connects="network")
 def read_repo(facts: FactBook, endpoint: Endpoint, source: ModelSource, file: str) -> RepoFact:
     """Return what a client learns that is about to download ``file``: asked for, not fetched.
 

@@ -31,6 +31,7 @@ from modelmedic.facts.packages import (
     requires_from_egg,
 )
 from modelmedic.limits import TimeoutManager
+from modelmedic.purity import TARGET_PYTHON
 from modelmedic.text import printable
 
 _LIMIT = "interpreter_probe"
@@ -99,7 +100,7 @@ class Pip:
     error: str  # last line it printed when it failed
 
 
-@probe(_LIMIT)
+@probe(_LIMIT, spawns=(TARGET_PYTHON,))
 def read_interpreter(facts: FactBook) -> Interpreter:
     """Return what the target's Python says about itself.
 
@@ -109,7 +110,7 @@ def read_interpreter(facts: FactBook) -> Interpreter:
     return ask(_target(facts), deadline_seconds=_deadline_seconds())
 
 
-@probe(_LIMIT)
+@probe(_LIMIT, spawns=(TARGET_PYTHON,))
 def read_pip(facts: FactBook) -> Pip:
     """Return whether the target's pip starts; nothing is installed or fetched by it.
 
@@ -121,7 +122,7 @@ def read_pip(facts: FactBook) -> Pip:
     return parse_pip(done)
 
 
-@probe(_LIMIT)
+@probe(_LIMIT, spawns=("python*",))
 def read_suitable_python(_facts: FactBook, requires: str) -> str:
     """Return the name of a Python on PATH that is in a version range and can make environments.
 

@@ -90,7 +90,7 @@ def read_proxies(facts: FactBook) -> ProxyEnvironment:
     return read_environment(os.environ)
 
 
-@probe("http_request")
+@probe("http_request", connects="network")
 def read_proxy_reach(facts: FactBook, host: str, port: int) -> TcpFact:
     """Return whether a proxy takes connections: its name is looked up, then TCP."""
     del facts
@@ -102,7 +102,7 @@ def read_proxy_reach(facts: FactBook, host: str, port: int) -> TcpFact:
         return TcpFact(peer, failure=error.failure)
 
 
-@probe("dns_lookup")
+@probe("dns_lookup", connects="network")
 def read_dns(facts: FactBook, endpoint: Endpoint) -> DnsFact:
     """Return the addresses of an endpoint's name; none when a proxy looks it up.
 
@@ -125,7 +125,7 @@ def read_dns(facts: FactBook, endpoint: Endpoint) -> DnsFact:
     return DnsFact(address.host, found, time.monotonic() - started, setting=address.setting)
 
 
-@probe("tcp_connect")
+@probe("tcp_connect", connects="network")
 def read_tcp(facts: FactBook, endpoint: Endpoint) -> TcpFact:
     """Return the connection to an endpoint, or to the proxy that leads to it.
 
@@ -151,7 +151,7 @@ def read_tcp(facts: FactBook, endpoint: Endpoint) -> TcpFact:
         return TcpFact(path.address.origin, via=path.via, failure=error.failure)
 
 
-@probe("tls_handshake")
+@probe("tls_handshake", connects="network")
 def read_tls(facts: FactBook, endpoint: Endpoint) -> TlsFact:
     """Return the TLS session of an endpoint, verified against this machine's trust stores.
 
@@ -170,7 +170,7 @@ def read_tls(facts: FactBook, endpoint: Endpoint) -> TlsFact:
     return _with_other_store(fact, path, known[1:], deadline)
 
 
-@probe("http_request")
+@probe("http_request", connects="network")
 def read_http(facts: FactBook, endpoint: Endpoint) -> HttpFact:
     """Return the answer to the cheapest question that shows the endpoint does its job.
 

@@ -17,6 +17,7 @@ from modelmedic.facts.pip_config import PipSettings
 from modelmedic.facts.wire import Deadline
 from modelmedic.facts.wire_errors import Failure, WireError
 from modelmedic.limits import TimeoutManager
+from modelmedic.purity import OWN_PYTHON, TARGET_PYTHON
 from modelmedic.text import printable
 
 _ACCEPT = "application/vnd.pypi.simple.v1+json, text/html;q=0.5"
@@ -65,7 +66,7 @@ class IndexFact:
     places: tuple[Place, ...]
 
 
-@probe("network_test")
+@probe("network_test", connects="network", spawns=(TARGET_PYTHON, OWN_PYTHON))
 def read_index(facts: FactBook) -> IndexFact:
     """Return every place the target's pip takes packages from, and whether it answers.
 

@@ -74,7 +74,7 @@ class Bus:
         return tuple(card for card in self.cards if card.vendor_id == NVIDIA)
 
 
-@probe("gpu_query")
+@probe("gpu_query", spawns=("powershell",))
 def read_bus(facts: FactBook) -> Bus:  # noqa: ARG001 - every probe is given the book
     """Return the display controllers of this machine.
 

@@ -32,7 +32,7 @@ class PortUse:
     is_reserved: bool = False
 
 
-@probe("local_read")
+@probe("local_read", connects="loopback")
 def read_port(facts: FactBook, number: int) -> PortUse:
     """Return whether ``number`` can be listened on at 127.0.0.1, by taking it for a moment."""
     del facts

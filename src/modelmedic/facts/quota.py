@@ -60,7 +60,7 @@ class Quotas:
     unseen: str = ""
 
 
-@probe("local_read")
+@probe("local_read", spawns=("quota",))
 def read_quotas(facts: FactBook, folder: Path) -> Quotas:
     """Return the quotas that hold for this user on the file system of ``folder``."""
     volume = facts.get(disk.read_volume, folder)

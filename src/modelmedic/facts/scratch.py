@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import errno
 import os
 import threading
 import time
 from pathlib import Path
 
+from modelmedic import purity
 from modelmedic.errors import CannotTell
 
 HAS_DIR_FD = {os.open, os.mkdir, os.rename, os.unlink} <= os.supports_dir_fd
 _OTHER_WORKER_SECONDS = 3.0  # a sibling process of the same run holds the folder for milliseconds
 _POLL_SECONDS = 0.02
+_TRIES = 10  # once the folder is gone, a late step of a probe fails inside it
 _PARENT_FLAGS = (  # O_PATH: a folder that may be written but not listed can be held too
     getattr(os, "O_PATH", os.O_RDONLY) | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0)
 )
@@ -78,7 +81,8 @@ class Room:
 
     def open(self, name: str, flags: int = os.O_RDWR | os.O_CREAT | os.O_EXCL) -> int:
         """Open a file inside, never through a link, and return its descriptor; by default new."""
-        return os.open(self.at(name), flags | _FILE_FLAGS, 0o700, dir_fd=self.fd)
+        with purity.inside(self.path):
+            return os.open(self.at(name), flags | _FILE_FLAGS, 0o700, dir_fd=self.fd)
 
     def write(self, name: str, data: bytes) -> None:
         """Write a new file inside and force it to the disk."""
@@ -113,12 +117,18 @@ class Room:
         with self._lock:
             if not self._is_made:
                 return ""
-            try:
-                with contextlib.suppress(FileNotFoundError):
-                    self._empty()
-                    os.rmdir(self._target(), dir_fd=self._parent_fd)
-            except OSError as error:
-                return error.strerror or str(error)
+            for last in (*[False] * _TRIES, True):
+                try:
+                    with contextlib.suppress(FileNotFoundError):
+                        self._empty()
+                        os.rmdir(self._target(), dir_fd=self._parent_fd)
+                except OSError as error:
+                    # At exit a probe's thread may still be at work, and make one file more.
+                    if last or error.errno not in {errno.ENOTEMPTY, errno.EEXIST}:
+                        return error.strerror or str(error)
+                    time.sleep(_POLL_SECONDS)
+                else:
+                    break
             self._is_made = False
             return ""
 

@@ -81,7 +81,7 @@ def read_system(facts: FactBook) -> System:  # noqa: ARG001 - a probe's signatur
     )
 
 
-@probe("local_read")
+@probe("local_read", spawns=("sysctl",))
 def read_processor(facts: FactBook) -> Processor:  # noqa: ARG001 - a probe's signature
     """Return the features of the processor.
 

@@ -80,6 +80,10 @@ class Budget:
     fetch_bytes: int | None = None
 
 
+class Unnoted(RecoveryRefused):
+    """Everything was put back, and only the journal could not be told."""
+
+
 class Engine:
     """Applies plans on one install for one run.
 
@@ -108,9 +112,16 @@ class Engine:
         self._count = 0
         self._started = time.monotonic()
 
+    @property
+    def _where(self) -> tuple[Path, Path]:
+        return self.context.state_dir, self.context.place
+
     def generation(self) -> int:
-        """Return a number that grows with every change any worker of this run makes."""
-        return self.journal.size_bytes()
+        """Return a number that grows with every change that any run makes to this install."""
+        try:
+            return sum(journal.size_bytes() for journal in journals.all_of(*self._where))
+        except ModelmedicError:
+            return self.journal.size_bytes()
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -168,7 +179,10 @@ class Engine:
         Call it under the lock: then nobody is at work on them.
         """
         told = []
-        for journal, repair in journals.pending(self.context.state_dir, self.context.place):
+        left = journals.pending(*self._where)
+        if left:
+            _refuse_as_root(self.context.place)
+        for journal, repair in left:
             try:
                 told.append(undo_repair(journal, repair, self.shop))
             except RecoveryRefused as error:
@@ -177,9 +191,16 @@ class Engine:
         return told
 
     def expire(self) -> int:
-        """Delete kept files beyond the cap in bytes and age; return the freed bytes."""
+        """Delete files of earlier runs beyond the cap in bytes and age; return the freed bytes.
+
+        Raises:
+            RecoveryRefused: One could not be deleted, or the install not be locked.
+        """
         with self.locked():
-            return aside.expire(self.shop, now_seconds=time.time())
+            try:
+                return aside.expire(self.shop, now_seconds=time.time())
+            except OSError as error:
+                raise RecoveryRefused(f"Old kept files could not be deleted: {error}.") from error
 
     def _apply_one(self, applied: Applied, seq: int, operation: Operation) -> None:
         seat = f"{applied.number}-{seq}"
@@ -191,12 +212,20 @@ class Engine:
         self.shop.record = lambda told: self.journal.add(
             "noted", repair=applied.number, seq=seq, note=told
         )
-        operation.apply(self.shop, note)
+        try:
+            operation.apply(self.shop, note)
+        except OSError as error:
+            raise RecoveryFailed(
+                f"{operation.describe()}: {error.strerror or error}.",
+                "Most often a full disk, or a folder that may not be written.",
+            ) from error
         self.journal.add("after", repair=applied.number, seq=seq, note=note)
 
     def _give_up(self, applied: Applied, error: BaseException) -> None:
         try:
             self.undo(applied)
+        except Unnoted:
+            return  # the next run undoes it once more, which does no harm
         except ModelmedicError as undo_error:
             raise RecoveryFailed(
                 f"{error} And not everything could be put back: {undo_error}"
@@ -259,6 +288,7 @@ def undo_steps(
         RecoveryRefused: At least one step could not be undone.
     """
     refused: list[ModelmedicError] = []
+    unwritten: list[ModelmedicError] = []
     for seq, operation, note in steps:
         try:
             operation.undo(shop, note)
@@ -267,10 +297,23 @@ def undo_steps(
         except OSError as error:
             refused.append(RecoveryRefused(f"{operation.describe()}: undo failed: {error}."))
         else:
-            journal.add("undid", repair=number, seq=seq)
+            _note(unwritten, journal, "undid", repair=number, seq=seq)
     if refused:
         raise RecoveryRefused(" ".join(str(error) for error in refused))
-    journal.add("verdict", repair=number, verdict="undone")
+    _note(unwritten, journal, "verdict", repair=number, verdict="undone")
+    if unwritten:
+        raise Unnoted(
+            f"Everything was put back, but that could not be written down: {unwritten[0]}",
+            "Undoing twice does no harm.",
+        )
+
+
+def _note(unwritten: list[ModelmedicError], journal: Journal, event: str, **values: Any) -> None:
+    """Journal what was undone; a journal that cannot be written keeps no file from its place."""
+    try:
+        journal.add(event, **values)
+    except RecoveryRefused as error:
+        unwritten.append(error)
 
 
 def undo_run(state_dir: Path, install: Path, run_id: str | None = None) -> list[str]:
@@ -290,6 +333,7 @@ def undo_run(state_dir: Path, install: Path, run_id: str | None = None) -> list[
         for journal in reversed(runs):
             open_repairs = [r for r in journal.repairs() if r.verdict != "undone" and r.steps]
             if open_repairs:
+                _refuse_as_root(install)
                 return _undo_all(journal, open_repairs, shop)
     return []
 

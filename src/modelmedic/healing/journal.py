@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from modelmedic.errors import CannotTell, RecoveryRefused
+from modelmedic.operations.tree import write_all
 from modelmedic.text import printable
 
 
@@ -66,19 +68,37 @@ class Journal:
         """Append one event and flush it to disk.
 
         Raises:
-            RecoveryRefused: The file belongs to someone else or others can write it.
+            RecoveryRefused: It cannot be written whole (a full disk, no permission), belongs to
+                someone else, or others can write it; the file is as it was.
         """
-        self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0)
-        handle = os.open(self.path, flags, 0o600)
+        # The line before may be torn by a kill: ours begins on one of its own.
+        line = "\n" + json.dumps({"event": event, **values}, ensure_ascii=True) + "\n"
         try:
-            _refuse_foreign(self.path, os.fstat(handle))
-            # The line before may be torn by a kill: ours begins on one of its own.
-            line = "\n" + json.dumps({"event": event, **values}, ensure_ascii=True) + "\n"
-            os.write(handle, line.encode())
+            self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0)
+            handle = os.open(self.path, flags | getattr(os, "O_BINARY", 0), 0o600)
+            try:
+                self._append(handle, line.encode())
+            finally:
+                os.close(handle)
+        except OSError as error:
+            raise RecoveryRefused(
+                f"The journal {printable(self.path)} cannot be written: "
+                f"{error.strerror or error}. So nothing more was touched.",
+                "What is not written down first could not be undone.",
+                "Make room on that disk, or name another folder with MODELMEDIC_STATE_DIR.",
+            ) from error
+
+    def _append(self, handle: int, data: bytes) -> None:
+        before = os.fstat(handle)
+        _refuse_foreign(self.path, before)
+        try:
+            write_all(handle, data)
             os.fsync(handle)
-        finally:
-            os.close(handle)
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.ftruncate(handle, before.st_size)  # no half of a line
+            raise
 
     def repairs(self) -> list[Repair]:
         """Return what the file says, in its order; a torn last line (a kill) is passed over."""
@@ -98,6 +118,10 @@ class Journal:
                 lines = stream.read().splitlines()
         except FileNotFoundError:
             return
+        except OSError as error:
+            raise RecoveryRefused(
+                f"The journal {printable(self.path)} cannot be read: {error.strerror or error}."
+            ) from error
         for line in lines:
             try:
                 entry = json.loads(line)
@@ -109,6 +133,11 @@ class Journal:
 
 def _replay(found: dict[str, Repair], entry: dict[str, Any]) -> None:
     event, number = entry["event"], str(entry.get("repair", ""))
+    with contextlib.suppress(KeyError, TypeError):  # a line of another version, or none of ours
+        _take(found, event, number, entry)
+
+
+def _take(found: dict[str, Repair], event: str, number: str, entry: dict[str, Any]) -> None:
     if event == "repair":
         found[number] = Repair(number, entry["recovery"], entry["check"])
         return
@@ -153,7 +182,10 @@ def all_of(state_dir: Path, install: Path) -> list[Journal]:
         CannotTell: The folder is there but cannot be read.
     """
     try:
-        paths = sorted(folder(state_dir, install).glob("*.jsonl"))
+        with os.scandir(folder(state_dir, install)) as entries:
+            paths = sorted(Path(entry.path) for entry in entries if entry.name.endswith(".jsonl"))
+    except FileNotFoundError:
+        return []
     except OSError as error:
         raise CannotTell(f"The journals of this install cannot be read: {error}.") from error
     return [Journal(path) for path in paths]

@@ -28,7 +28,7 @@ def held(state_dir: Path, install: Path, *, wait_seconds: float = WAIT_SECONDS) 
     import filelock
 
     with contextlib.ExitStack() as stack:
-        for path in _lock_files(state_dir, install):
+        for path in _found(state_dir, install):
             lock = filelock.FileLock(path, timeout=wait_seconds, mode=0o600)
             try:
                 stack.enter_context(lock)
@@ -46,6 +46,23 @@ def held(state_dir: Path, install: Path, *, wait_seconds: float = WAIT_SECONDS) 
                     "Move the install to a local disk.",
                 ) from error
         yield
+
+
+def _found(state_dir: Path, install: Path) -> list[Path]:
+    """Return the lock files, their folders made if missing.
+
+    Raises:
+        RecoveryRefused: One cannot be made: no permission, a full or read-only disk.
+    """
+    try:
+        return list(_lock_files(state_dir, install))
+    except OSError as error:
+        raise RecoveryRefused(
+            f"{printable(install)} cannot be locked, so nothing was touched: "
+            f"{error.strerror or error}.",
+            "The lock lies in the install and in modelmedic's state folder; both must be writable.",
+            "Make them writable, or name another state folder with MODELMEDIC_STATE_DIR.",
+        ) from error
 
 
 def _lock_files(state_dir: Path, install: Path) -> Iterator[Path]:

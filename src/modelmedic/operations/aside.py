@@ -133,11 +133,15 @@ def _tidy(shop: Workshop, aside: str) -> None:
 def expire(shop: Workshop, *, now_seconds: float) -> int:
     """Delete kept files that are too old or too many, oldest first; return the freed bytes.
 
-    After that the undo of their repairs is refused: "undo expired".
+    After that the undo of their repairs is refused: "undo expired". What this run set aside stays,
+    however large: its undo has just been promised.
     """
     root = shop.tree.root / ASIDE
     kept = []
+    current = root / shop.run_id
     for path in root.rglob("*"):
+        if current in path.parents:
+            continue
         found = path.lstat()
         if stat.S_ISREG(found.st_mode):
             # ctime: the rename that set it aside; mtime is the file's own past.

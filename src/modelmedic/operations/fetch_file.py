@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from modelmedic.errors import RecoveryFailed, RecoveryRefused
-from modelmedic.operations import aside
+from modelmedic.operations import aside, mounts
 from modelmedic.operations.aside import Was
-from modelmedic.operations.base import Cost, Operation, Workshop
+from modelmedic.operations.base import COSTLY_BYTES, Cost, Operation, Workshop
 from modelmedic.text import counted, printable, size
+
+if TYPE_CHECKING:
+    from modelmedic.transfer import Wanted
+
+_GIB = 1 << 30
+# Left free when nobody knows how much will come: a full disk breaks more than one file.
+RESERVE_BYTES = _GIB
+# What a file of wholly unknown size counts as: consent to a safe repair is not consent to it.
+UNKNOWN_BYTES = COSTLY_BYTES + 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +32,7 @@ class FetchFile(Operation):
         git_blob: Git's SHA-1 of a small file, used only when there is no SHA-256.
         sources: URLs in the order they are tried.
         was: Size and mtime of what lies there now; None when nothing does.
+        expected_bytes: About its size, when the exact one is not known; None: no idea.
     """
 
     kind: ClassVar[str] = "fetch_file"
@@ -32,19 +42,23 @@ class FetchFile(Operation):
     git_blob: str
     sources: tuple[str, ...]
     was: Was | None
+    expected_bytes: int | None = None
 
     def describe(self) -> str:
         """Return what it does."""
-        amount = size(self.size_bytes) if self.size_bytes is not None else "unknown size"
         proof = "sha256" if self.sha256 else "git blob hash"
         return (
-            f"fetch {printable(self.path)} ({amount}) from "
+            f"fetch {printable(self.path)} ({self._amount()}) from "
             f"{counted(len(self.sources), 'source')}, prove it by its {proof}, then put it in place"
         )
 
     def cost(self) -> Cost:
-        """Return the bytes to fetch; the time is unknown until a rate was measured."""
-        amount = self.size_bytes or 0
+        """Return the bytes to fetch; the time is unknown until a rate was measured.
+
+        A file of unknown size costs what is expected; without that, more than a safe repair may.
+        """
+        about = self._about()
+        amount = UNKNOWN_BYTES if about is None else about
         return Cost(fetch_bytes=amount, disk_bytes=amount, seconds=None)
 
     def prepare(self, shop: Workshop, seat: str) -> dict[str, Any]:
@@ -56,8 +70,10 @@ class FetchFile(Operation):
             )
         if not self.sources:
             raise RecoveryRefused(f"{printable(self.path)} was not fetched: no source is known.")
+        note = aside.prepare_swap(shop, self.path, self.was, seat)
+        mounts.refuse_apart(shop.tree, self.path)
         self._refuse_without_space(shop)
-        return aside.prepare_swap(shop, self.path, self.was, seat)
+        return note
 
     def apply(self, shop: Workshop, note: dict[str, Any]) -> None:
         """Fetch, prove, swap in.
@@ -65,33 +81,15 @@ class FetchFile(Operation):
         Raises:
             RecoveryFailed: No source gave the proven bytes; the old file lies where it lay.
         """
-        from modelmedic import transfer
-
         shop.tree.make_own_folder(aside.PARTS)
-        wanted = transfer.Wanted(self.size_bytes, self.sha256, self.git_blob)
         with shop.tree.open_own(self.private) as handle:
-            problems = []
-            for url in self.sources:
-                try:
-                    got = transfer.fetch(
-                        url,
-                        handle,
-                        wanted,
-                        progress=self._progress(shop),
-                        extras=shop.extras,
-                        budget_bytes=_left(shop),
-                    )
-                except transfer.TransferFailed as error:
-                    shop.fetched_bytes += error.fetched_bytes
-                    problems.append(str(error))
-                    continue
-                shop.fetched_bytes += got
-                break
-            else:
+            try:
+                self._fetch(shop, handle)
+            except OSError as error:
                 raise RecoveryFailed(
-                    f"{printable(self.path)} could not be fetched; the old bytes are untouched.",
-                    " ".join(problems),
-                )
+                    f"{printable(self.path)} could not be written while it was fetched: "
+                    f"{error.strerror or error}. The old bytes are untouched."
+                ) from error
         aside.swap_in(shop, self.private, self.path, note)
 
     def inspect(self, shop: Workshop, note: dict[str, Any]) -> str:
@@ -107,16 +105,62 @@ class FetchFile(Operation):
         """Return the private name; the same in every run, so that a killed fetch goes on."""
         return f"{aside.PARTS}/{self.sha256 or self.git_blob}"
 
-    def _progress(self, shop: Workshop) -> Any:
-        return lambda done: shop.progress(self.path, done, self.size_bytes or 0)
+    def _fetch(self, shop: Workshop, handle: int) -> None:
+        from modelmedic import transfer
+
+        wanted = self._wanted(shop)
+        problems = []
+        for url in self.sources:
+            try:
+                shop.fetched_bytes += transfer.fetch(
+                    url,
+                    handle,
+                    wanted,
+                    progress=lambda done: shop.progress(self.path, done, self._about() or 0),
+                    extras=shop.extras,
+                    budget_bytes=_left(shop),
+                )
+            except transfer.TransferFailed as error:
+                shop.fetched_bytes += error.fetched_bytes
+                problems.append(str(error))
+            else:
+                return
+        raise RecoveryFailed(
+            f"{printable(self.path)} could not be fetched; the old bytes are untouched.",
+            " ".join(problems),
+        )
+
+    def _wanted(self, shop: Workshop) -> Wanted:
+        """Return what to ask for; of a file of unknown size, also how much is taken at most."""
+        from modelmedic.transfer import Wanted
+
+        if self.size_bytes is not None:
+            return Wanted(self.size_bytes, self.sha256, self.git_blob)
+        most = self._part_bytes(shop) + max(0, mounts.free_bytes(shop.tree) - RESERVE_BYTES)
+        if self.expected_bytes is not None:
+            most = min(most, max(self.expected_bytes * 3 // 2, self.expected_bytes + _GIB))
+        return Wanted(None, self.sha256, self.git_blob, self.expected_bytes, most)
+
+    def _about(self) -> int | None:
+        return self.expected_bytes if self.size_bytes is None else self.size_bytes
+
+    def _amount(self) -> str:
+        if self.size_bytes is not None:
+            return size(self.size_bytes)
+        if self.expected_bytes is not None:
+            return f"about {size(self.expected_bytes)}"
+        return f"unknown size, counted as {size(UNKNOWN_BYTES)}"
+
+    def _part_bytes(self, shop: Workshop) -> int:
+        part = shop.tree.identity(self.private)
+        return part.size_bytes if part else 0
 
     def _refuse_without_space(self, shop: Workshop) -> None:
-        import shutil
-
-        need = self.size_bytes or 0
-        part = shop.tree.identity(self.private)
-        need -= min(need, part.size_bytes if part else 0)
-        free = shutil.disk_usage(shop.tree.root).free
+        about = self._about() or 0
+        need = about - min(about, self._part_bytes(shop))
+        if self.size_bytes is None:
+            need += RESERVE_BYTES
+        free = mounts.free_bytes(shop.tree)
         if free < need:
             raise RecoveryRefused(
                 f"{printable(self.path)} was not fetched: it needs {size(need)} more on this "

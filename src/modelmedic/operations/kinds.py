@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -10,7 +11,9 @@ from modelmedic.errors import RecoveryRefused
 from modelmedic.operations import aside
 from modelmedic.operations.aside import Was
 from modelmedic.operations.base import Cost, Operation, Workshop, identity_json, is_same
+from modelmedic.operations.copy_file import CopyFile
 from modelmedic.operations.fetch_file import FetchFile
+from modelmedic.operations.tree import write_all
 from modelmedic.text import counted, printable, size
 
 
@@ -59,11 +62,10 @@ class MakeDir(Operation):
             try:
                 shop.tree.remove_folder(self.path)
             except OSError as error:
-                if self.path == ".":  # it holds at least our lock by now; nothing is lost
-                    return
-                raise RecoveryRefused(
-                    f"The folder {printable(self.path)} was not removed: it is in use."
-                ) from error
+                if error.errno not in {errno.ENOTEMPTY, errno.EEXIST}:
+                    raise
+                # Something lies in it by now (in the install folder at least our lock): it stays,
+                # and counts as undone, else the rest of the repair could never be.
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +184,7 @@ class ReplaceFile(Operation):
         shop.tree.make_own_folder(aside.PARTS)
         with shop.tree.open_own(note["private"]) as handle:
             os.ftruncate(handle, 0)
-            os.write(handle, self.content.encode())
+            write_all(handle, self.content.encode())
             os.fsync(handle)
         aside.swap_in(shop, note["private"], self.path, note)
 
@@ -197,7 +199,7 @@ class ReplaceFile(Operation):
 
 
 KINDS: dict[str, type[Operation]] = {
-    kind.kind: kind for kind in (MakeDir, Rename, SetAside, ReplaceFile, FetchFile)
+    kind.kind: kind for kind in (MakeDir, Rename, SetAside, ReplaceFile, CopyFile, FetchFile)
 }
 
 

@@ -227,3 +227,10 @@ def _parts(relative: str) -> list[str]:
     if any(part in bad or "\\" in part or "\0" in part for part in parts) or ":" in parts[0]:
         raise RecoveryRefused(f"{printable(relative)} is not a path inside the install.")
     return parts
+
+
+def write_all(handle: int, data: bytes) -> None:
+    """Write every byte to a descriptor; a full disk takes a part and then raises `OSError`."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(handle, rest) :]

@@ -51,11 +51,11 @@ def plan_restore(context: Context, subject: str) -> Iterator[Operation]:
         is_new = found is None or content.encode() != data
     except RecursionError as error:
         raise RecoveryRefused(
-            f"{printable(subject)} was not changed: it is nested too deeply to be edited."
+            f"{printable(subject)} was not rewritten: it is nested too deeply to be edited."
         ) from error
     except UnicodeEncodeError as error:
         raise RecoveryRefused(
-            f"{printable(subject)} was not changed: a value in it cannot be written as UTF-8."
+            f"{printable(subject)} was not rewritten: a value in it cannot be written as UTF-8."
         ) from error
     if is_new:
         yield from files.plan_parents(context, subject)
@@ -72,7 +72,7 @@ def _config(context: Context, subject: str) -> ConfigFile:
 def _read(tree: Tree, subject: str, found: Identity) -> bytes:
     if not found.is_file:
         raise RecoveryRefused(
-            f"{printable(subject)} was not changed: it is a link, a folder or another thing that "
+            f"{printable(subject)} was not rewritten: it is a link, a folder or another thing that "
             "is no plain file.",
             "A repair writes through no link, and replaces nothing that somebody made on purpose.",
             "Look what it is, and put a file in its place.",
@@ -82,7 +82,7 @@ def _read(tree: Tree, subject: str, found: Identity) -> bytes:
             data = goodcopies.read_bounded(handle)
     except OSError as error:
         raise RecoveryRefused(
-            f"{printable(subject)} was not changed: it cannot be read ({error.strerror})."
+            f"{printable(subject)} was not rewritten: it cannot be read ({error.strerror})."
         ) from error
     if data is None:
         raise RecoveryRefused(f"{printable(subject)} is larger than any settings file.")
@@ -193,7 +193,7 @@ class _Mending:
     def _refuse_loss(self) -> None:
         if self.is_empty and not self.document:
             raise RecoveryRefused(
-                f"{printable(self.config.path)} was not changed: nothing in it can be read.",
+                f"{printable(self.config.path)} was not rewritten: nothing in it can be read.",
                 "No good copy was ever seen, and the profile has no safe default for it.",
                 "Write it anew, or let the app do so.",
             )
@@ -207,7 +207,7 @@ class _Mending:
         ]
         if lost:
             raise RecoveryRefused(
-                f"{printable(self.config.path)} was not changed: it is not written in UTF-8, and "
+                f"{printable(self.config.path)} was not rewritten: it is not written in UTF-8, and "
                 f"{_names(lost)} would be lost.",
                 "Nobody can tell from the bytes which letters were meant, and no good copy has it.",
                 "Open it in the editor that wrote it and save it as UTF-8.",
@@ -222,7 +222,7 @@ class _Mending:
             or problems_with(self.config, parse_config(text.encode(), self.config.format))
         ):
             raise RecoveryRefused(
-                f"{printable(self.config.path)} was not changed: the wrong keys cannot be "
+                f"{printable(self.config.path)} was not rewritten: the wrong keys cannot be "
                 "corrected without changing others.",
                 "It is written in a way that this repair does not edit.",
                 "Correct them yourself.",

@@ -1,24 +1,24 @@
-"""Repairs of model files: move a misplaced one home, or fetch one again and prove it."""
+"""Repairs of model files: bring a misplaced one home, or fetch one again and prove it."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-import stat
 from collections.abc import Iterator
-from pathlib import Path
 
-from modelmedic.context import OWN_FOLDER, Context, ExpectedFile
+from modelmedic.context import Context, ExpectedFile
 from modelmedic.errors import RecoveryRefused
+from modelmedic.operations import mounts
 from modelmedic.operations.aside import Was, seen
 from modelmedic.operations.base import Operation
+from modelmedic.operations.copy_file import CopyFile
 from modelmedic.operations.fetch_file import FetchFile
 from modelmedic.operations.kinds import Rename
 from modelmedic.operations.tree import Tree
-from modelmedic.strategies import files, sources
+from modelmedic.strategies import files, sources, strays
+from modelmedic.strategies.strays import Candidate
 from modelmedic.text import printable
 
-MAX_ENTRIES = 500_000  # names looked at in search of a misplaced file; bounds a huge folder
 _BLOCK_BYTES = 1 << 20
 
 
@@ -53,10 +53,12 @@ def plan_refetch(context: Context, subject: str) -> Iterator[Operation]:
         )
     if not addresses:
         raise RecoveryRefused(f"{printable(subject)} was not fetched: no source is known.")
+    mounts.refuse_apart(Tree(context.place), subject)
     yield from files.plan_parents(context, subject)
     yield FetchFile(
         path=subject,
         size_bytes=file.size_bytes if file.is_certain else None,
+        expected_bytes=None if file.is_certain else file.size_bytes,
         sha256=file.sha256 or "",
         git_blob=file.git_blob or "",
         sources=addresses,
@@ -65,9 +67,10 @@ def plan_refetch(context: Context, subject: str) -> Iterator[Operation]:
 
 
 def plan_move(context: Context, subject: str) -> Iterator[Operation]:
-    """Yield what moves a file with exactly these bytes from elsewhere in the install.
+    """Yield what brings a file with exactly these bytes from elsewhere in the install.
 
-    A copy that lies where the profile wants another file is left where it is.
+    A file on which nobody has a claim is moved. One that belongs to something else (the Hub's
+    cache, another model's folder) is copied: moving it would break that.
 
     Raises:
         RecoveryRefused: There is something at the place already, its size or SHA-256 is not
@@ -80,50 +83,43 @@ def plan_move(context: Context, subject: str) -> Iterator[Operation]:
     tree = Tree(context.place)
     if _was(context, subject) is not None:
         raise RecoveryRefused(f"{printable(subject)} is there; nothing is moved over it.")
-    for candidate in _of_size(context, file.size_bytes):
-        if _sha256(tree, candidate) == file.sha256:
-            was = seen(tree.identity(candidate))
-            if was is not None:
-                yield from files.plan_parents(context, subject)
-                yield Rename(candidate, subject, was)
-                return
+    for candidate in strays.find(context, file.size_bytes):
+        was = seen(tree.identity(candidate.subject))
+        if was is not None and _sha256(tree, candidate.subject) == file.sha256:
+            operation = _bring(tree, candidate, was, subject, file.sha256)
+            yield from files.plan_parents(context, subject)
+            yield operation
+            return
     raise RecoveryRefused(f"No other file in the install has the bytes of {printable(subject)}.")
+
+
+def _bring(tree: Tree, candidate: Candidate, was: Was, subject: str, sha256: str) -> Operation:
+    """Return the move of a true stray, or the copy of what belongs to something else.
+
+    Raises:
+        RecoveryRefused: Neither can be done from one mount to another; names the file.
+    """
+    owner = candidate.owner
+    try:
+        if not owner and mounts.are_together(tree, candidate.subject, subject):
+            return Rename(candidate.subject, subject, was)
+        if mounts.are_together(tree, subject):
+            return CopyFile(subject, candidate.subject, was[0], sha256, was, None)
+        why = "the place it belongs to is another disk or mount than the install"
+    except OSError as error:
+        why = f"a folder cannot be looked at ({error.strerror})"
+    shown = printable(candidate.subject)
+    raise RecoveryRefused(
+        f"{shown} has the bytes of {printable(subject)} and was left where it is: "
+        f"{owner or 'it lies on another disk or mount'}.",
+        f"It was not copied either: {why}.",
+        f"Copy {shown} to {printable(subject)} yourself, or let it be fetched.",
+    )
 
 
 def _was(context: Context, subject: str) -> Was | None:
     tree = Tree(context.place)
     return seen(tree.identity(subject)) if tree.identity(".") else None
-
-
-def _of_size(context: Context, size_bytes: int) -> Iterator[str]:
-    """Yield regular files of exactly this size that no entry of the profile claims."""
-    claimed = {entry.subject for entry in context.expected_files()}
-    looked = 0
-    folders: list[Path] = [context.place]
-    while folders:
-        try:
-            entries = list(os.scandir(folders.pop()))
-        except OSError:
-            continue  # a folder that cannot be read holds nothing that could be moved
-        for entry in entries:
-            looked += 1
-            if looked > MAX_ENTRIES:
-                raise RecoveryRefused(f"The install has more than {MAX_ENTRIES:,} entries.")
-            if entry.is_dir(follow_symlinks=False):
-                if entry.name != OWN_FOLDER:
-                    folders.append(Path(entry.path))
-                continue
-            subject = Path(entry.path).relative_to(context.place).as_posix()
-            if subject not in claimed and _is_plain(entry, size_bytes):
-                yield subject
-
-
-def _is_plain(entry: os.DirEntry[str], size_bytes: int) -> bool:
-    try:
-        found = entry.stat(follow_symlinks=False)
-    except OSError:
-        return False
-    return stat.S_ISREG(found.st_mode) and found.st_size == size_bytes
 
 
 def _sha256(tree: Tree, subject: str) -> str:
