@@ -91,6 +91,7 @@ class _Reader:
     def __init__(self, text: str, tokens: list[Token], step: int = 0) -> None:
         self.text = text
         self.tokens = tokens
+        self.step = step
         self.by_indent = step > 0
         self.is_damaged = False  # more than an encoding is wrong
         self.losses: dict[Loss, None] = {}  # in their order, each once
@@ -176,8 +177,10 @@ class _Reader:
             if len(self.stack) > MAX_DEPTH:
                 self._unreadable(token)
                 return
-            opened = Node(token.start, token.end, {} if token.kind == "{" else [])
-            self.stack.append(_Frame(opened, self.line_indent))
+            is_table = token.kind == "{"
+            inner = self.line_indent + self.step if self.by_indent and is_table else None
+            opened = Node(token.start, token.end, {} if is_table else [])
+            self.stack.append(_Frame(opened, self.line_indent, inner))
             self.seat += 1
             return
         value = self._scalar(token)

@@ -68,7 +68,8 @@ def indent_step(tokens: list[Token]) -> int:
     The rule is that of programs: every name on a line of its own stands a multiple of the step to
     the right, and never at the edge. Only then does an indentation say to which table it belongs.
     """
-    indents = {token.indent for token in tokens if token.indent}
     names = {token.indent for seat, token in enumerate(tokens) if is_name(tokens, seat)} - {None}
-    step = min(indents, default=0)
+    # Brackets count as well: the names of a level may all be lost. Scraps of damage do not.
+    brackets = {token.indent for token in tokens if token.indent and token.kind in set("{}[]")}
+    step = min((indent for indent in names | brackets if indent), default=0)
     return step if step and names and all(name and name % step == 0 for name in names) else 0
