@@ -266,6 +266,11 @@ def test_common_mistakes_by_hand_cost_no_value(tmp_path, text, right):
         ('{\n "run": [\n  1,\n  2\n "steps": 2\n}', {"steps": 2}),
         ('[\n  "a": 1,\n  "steps": 2\n}', {"a": 1, "steps": 2}),
         ('\n  "a": 1,\n  "steps": 2\n}', {"a": 1, "steps": 2}),
+        # half a quote: what stood in the text is no bracket of the file, and no indentation
+        ('{\n  "a": "x}",\n " "b": "y}z",\n  "steps": 2\n}', {"a": "x}", "steps": 2}),
+        ('{\n !"a": 1,\n  "run": {\n    "steps": 2\n  }\n}', {"run": {"steps": 2}, "steps": 20}),
+        ('{\n  "run": {\n      "x": 1\n    },\n    "y": {\n      "z": 2\n    }\n  }\n}', {"run": {"y": {"z": 2}}, "steps": 20}),
+        ('{\n  "run": {"x": 1,\n          "y": 2\n  "steps": 2\n}', {"run": {"x": 1, "y": 2}, "steps": 2}),
         ('{"b": 3}, [\n  {\n    "steps": 2\n  }\n]', {"b": 3, "steps": 20}),
     ],
 )  # fmt: skip
@@ -292,6 +297,8 @@ def test_the_good_copy_fills_the_gaps_of_a_damaged_file(tmp_path):
         ("steps = 5\na = [1,\n 2\nb = 1\n", "steps = 5\nb = 1\n"),
         ("steps = 5\nsteps = 6\n[a]\n[b]\n[a]\nc = 1\n[d]\n", "steps = 5\n[a]\n[b]\n[d]\n"),
         ('steps = 5\na = """\nb = 1\n', "steps = 5\n"),
+        ("steps = 5\na = [\\\n[t]\nb = 1\n", "steps = 5\n[t]\nb = 1\n"),
+        ("steps = 5\na = [\n[1],\n[2]\nb = 1\n", "steps = 5\nb = 1\n"),
     ],
 )
 def test_damaged_toml_keeps_every_whole_statement(tmp_path, text, right):

@@ -92,7 +92,8 @@ def test_a_copy_that_is_not_believed_does_not_stop_the_repair(bench):
 
 
 @pytest.mark.parametrize(
-    "data", [b'{"steps": 0}', b'{"steps": 5', b'{"steps": 5, "a": "\xff"}', b" " * (1 << 20) + b"{}"]
+    "data",
+    [b'{"steps": 0}', b'{"steps": 5', b'{"steps": 5, "a": "\xff"}', b" " * (1 << 20) + b"{}"],
 )
 def test_a_file_that_is_no_longer_good_is_not_kept(bench, data):
     """The check read it before; it may have changed since."""

@@ -196,7 +196,8 @@ def test_a_flipped_bit_costs_only_its_line(file_format):
         line = bytearray(lines[seat][0].encode())
         at = data.draw(st.integers(0, len(line) - 1))
         line[at] ^= 1 << data.draw(st.integers(0, 7))
-        if b"\n" in line or b"/*" in line:
+        is_more = file_format == "ini" and line.decode("latin-1")[0].isspace()
+        if b"\n" in line or b"/*" in line or is_more:  # a longer value, for every reader
             return
         text = joined(lines[:seat]) + bytes(line) + b"\n" + joined(lines[seat + 1 :])
         assert_kept(document, mended(file_format, text), lines[seat][1] or ("nothing",))

@@ -178,7 +178,8 @@ class _Reader:
                 self._unreadable(token)
                 return
             is_table = token.kind == "{"
-            inner = self.line_indent + self.step if self.by_indent and is_table else None
+            is_spread = self.by_indent and self.tokens[self.seat + 1].indent is not None
+            inner = self.line_indent + self.step if is_table and is_spread else None
             opened = Node(token.start, token.end, {} if is_table else [])
             self.stack.append(_Frame(opened, self.line_indent, inner))
             self.seat += 1
@@ -331,8 +332,9 @@ class _Reader:
                 return
             if token.kind in {"{", "["}:
                 depth += 1
-            elif depth == 0 and token.kind in {"}", "]", ","}:
-                return
+            elif token.kind in {"}", "]", ","} and depth == 0:
+                if token.kind == "," or not self._is_from_text(token):
+                    return
             elif token.kind in {"}", "]"}:
                 depth -= 1
             self.seat += 1
@@ -345,6 +347,15 @@ class _Reader:
                 if not frame.is_array and frame.item_indent is not None:
                     return (token.indent or 0) <= frame.item_indent
         return depth == 0
+
+    def _is_from_text(self, token: Token) -> bool:
+        """Return whether a bracket amid a damaged line ends a table that an earlier line opened.
+
+        It stood in a text that lost its quotes: where indentation is the rule, it does not end it.
+        """
+        start = self.stack[-1].node.start
+        is_amid = self.by_indent and token.indent is None
+        return is_amid and self.text.find("\n", start, token.start) >= 0
 
     def _is_elsewhere(self, token: Token) -> bool:
         """Handle a line whose indentation says that it belongs to another table."""

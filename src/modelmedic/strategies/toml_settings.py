@@ -162,19 +162,27 @@ def _statement(text: str, seat: int, line: int) -> tuple[_Statement, int]:
 def _end_of_value(text: str, seat: int) -> tuple[int, list[tuple[int, int]]]:
     """Return where a value ends, and where comments stand in it.
 
-    Inside brackets a value goes on over lines, but not over one that begins another pair: there
-    the bracket that closes it was lost.
+    Inside brackets a value goes on over lines, but not over one that begins another pair or
+    table: there the bracket that closes it was lost.
     """
     depth = 0
     comments = []
     for piece in _PIECE.finditer(text, seat):
         if piece["comment"] is not None:
             comments.append(piece.span())
-        elif piece["newline"] and (depth <= 0 or _PAIR.match(text, piece.end())):
+        elif piece["newline"] and (depth <= 0 or _is_statement(text, piece.end())):
             return piece.end(), comments
         else:
             depth += bool(piece["open"]) - bool(piece["close"])
     return len(text), comments
+
+
+def _is_statement(text: str, seat: int) -> bool:
+    """Return whether a line begins a pair or a table; ``[1]`` and ``["a"]`` may be values."""
+    if _PAIR.match(text, seat):
+        return True
+    header = _HEADER.match(text, seat)
+    return header is not None and _conflict(f"a = [{header['table']}]\n") is not None
 
 
 def _judged(
