@@ -266,6 +266,7 @@ def test_common_mistakes_by_hand_cost_no_value(tmp_path, text, right):
         ('{\n "run": [\n  1,\n  2\n "steps": 2\n}', {"steps": 2}),
         ('[\n  "a": 1,\n  "steps": 2\n}', {"a": 1, "steps": 2}),
         ('\n  "a": 1,\n  "steps": 2\n}', {"a": 1, "steps": 2}),
+        ('{\n  "run": {\n    "a": [1},\n    "steps": 2\n  }\n}', {"run": {"steps": 2}, "steps": 20}),
         # half a quote: what stood in the text is no bracket of the file, and no indentation
         ('{\n  "a": "x}",\n " "b": "y}z",\n  "steps": 2\n}', {"a": "x}", "steps": 2}),
         ('{\n !"a": 1,\n  "run": {\n    "steps": 2\n  }\n}', {"run": {"steps": 2}, "steps": 20}),
@@ -297,6 +298,9 @@ def test_the_good_copy_fills_the_gaps_of_a_damaged_file(tmp_path):
         ("steps = 5\na = [1,\n 2\nb = 1\n", "steps = 5\nb = 1\n"),
         ("steps = 5\nsteps = 6\n[a]\n[b]\n[a]\nc = 1\n[d]\n", "steps = 5\n[a]\n[b]\n[d]\n"),
         ('steps = 5\na = """\nb = 1\n', "steps = 5\n"),
+        ("steps = 5\nZt]\nb = 1\n[u]\nc = 1\n", "steps = 5\n[u]\nc = 1\n"),
+        ("steps = 5\n{t] # c\nb = 1\n[u]\nc = 1\n", "steps = 5\n[u]\nc = 1\n"),
+        ("steps = 5\na = 1,\n 2]\nb = 1\n", "steps = 5\nb = 1\n"),
         ("steps = 5\na = [\\\n[t]\nb = 1\n", "steps = 5\n[t]\nb = 1\n"),
         ("steps = 5\na = [\n[1],\n[2]\nb = 1\n", "steps = 5\nb = 1\n"),
     ],
@@ -312,6 +316,7 @@ def test_damaged_toml_keeps_every_whole_statement(tmp_path, text, right):
         ("# top\n[a]\nsteps = 5\nflag\nb = 1\n", "# top\n[a]\nsteps = 5\nb = 1\n"),
         ("[a]\nsteps = 5\njunk\n  more = 1\nb = 1\n", "[a]\nsteps = 5\nb = 1\n"),
         ("lost = 1\n[a]\nsteps = 5\n[b\nc = 1\n[d]\n", "[a]\nsteps = 5\n[d]\n"),
+        ("[a]\nsteps = 5\nZb]\nsteps = 1\n[d]\n", "[a]\nsteps = 5\n[d]\n"),
         ("[a]\nsteps = 5\nx = 1\n[b]\n[a]\nX = 2\n", "[a]\nsteps = 5\nX = 2\n[b]\n"),
     ],
 )

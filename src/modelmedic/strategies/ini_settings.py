@@ -20,6 +20,8 @@ from modelmedic.strategies.settings import (
 from modelmedic.text import printable
 
 _HEADER = re.compile(r"\[(?P<name>.+)\]")  # as configparser: SECTCRE
+# No header and no option: one that lost a bracket, or has another letter there.
+_TORN_HEADER = re.compile(r"\[|[^=:]*\]$")
 _COMMENTS = ("#", ";")
 
 
@@ -175,7 +177,7 @@ def _sections(text: str, losses: list[Loss]) -> Iterator[_Section]:
             continue
         entry, entry_indent = None, indent
         header = _HEADER.match(stripped)
-        if header is None and not stripped.startswith("["):
+        if header is None and not _TORN_HEADER.match(stripped):
             entry = _option(line, number, section, losses)
             if section is None:
                 losses.append(Loss(f"line {number}", None, is_encoding and entry.name is not None))

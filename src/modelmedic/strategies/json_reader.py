@@ -237,6 +237,9 @@ class _Reader:
         frame = self.stack[-1]
         kinds = ["]" if each.is_array else "}" for each in self.stack]
         is_stray = self.by_indent and token.indent is not None and token.indent > frame.line_indent
+        if token.kind in kinds and kinds[-1] != token.kind:
+            outer = max(seat for seat, kind in enumerate(kinds) if kind == token.kind)
+            is_stray = is_stray or self._is_amid(token, self.stack[outer])
         if is_stray or token.kind not in kinds:
             self._fault(token)
             self.seat += 1
@@ -333,7 +336,7 @@ class _Reader:
             if token.kind in {"{", "["}:
                 depth += 1
             elif token.kind in {"}", "]", ","} and depth == 0:
-                if token.kind == "," or not self._is_from_text(token):
+                if token.kind == "," or not self._is_amid(token, frame):
                     return
             elif token.kind in {"}", "]"}:
                 depth -= 1
@@ -348,14 +351,14 @@ class _Reader:
                     return (token.indent or 0) <= frame.item_indent
         return depth == 0
 
-    def _is_from_text(self, token: Token) -> bool:
-        """Return whether a bracket amid a damaged line ends a table that an earlier line opened.
+    def _is_amid(self, token: Token, frame: _Frame) -> bool:
+        """Return whether a bracket amid a damaged line would end what an earlier line opened.
 
-        It stood in a text that lost its quotes: where indentation is the rule, it does not end it.
+        Where indentation is the rule it does not: it is of a text without its quotes, or wrong.
         """
-        start = self.stack[-1].node.start
-        is_amid = self.by_indent and token.indent is None
-        return is_amid and self.text.find("\n", start, token.start) >= 0
+        if not self.by_indent or token.indent is not None:
+            return False
+        return self.text.find("\n", frame.node.start, token.start) >= 0
 
     def _is_elsewhere(self, token: Token) -> bool:
         """Handle a line whose indentation says that it belongs to another table."""

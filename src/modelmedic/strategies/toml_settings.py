@@ -23,6 +23,8 @@ _KEY = r"""(?:[A-Za-z0-9_-]+|"(?:\\.|[^"\\\n])*"|'[^'\n]*')"""
 _DOTTED = rf"{_KEY}(?:[ \t]*\.[ \t]*{_KEY})*"
 _PAIR = re.compile(rf"[ \t]*(?P<key>{_DOTTED})[ \t]*=")
 _HEADER = re.compile(rf"[ \t]*\[\[?[ \t]*(?P<table>{_DOTTED})[ \t]*\]")
+# One that lost its first bracket, or has another letter there.
+_TORN_HEADER = re.compile(rf"[ \t]*[^\w\s\"'#]?(?P<table>{_DOTTED})[ \t]*\]\]?[ \t\r]*(?:#.*)?$")
 # What a value is made of. A text in three quotes that is never closed takes the rest.
 _PIECE = re.compile(
     r'"""(?:\\.|[^\\])*?(?:"{3,5}|\Z)'
@@ -146,7 +148,8 @@ def _statement(text: str, seat: int, line: int) -> tuple[_Statement, int]:
     if pair := _PAIR.match(text, seat):
         end, comments = _end_of_value(text, pair.end())
         return _judged(text[seat:end], seat, comments, line, key=pair["key"]), end
-    if content.lstrip(" \t").startswith("["):
+    torn = _TORN_HEADER.match(content)
+    if content.lstrip(" \t").startswith("[") or (torn and not _is_value(torn["table"])):
         header = _HEADER.match(content)
         comment = content.find("#", header.end() if header else 0)
         comments = [(seat + comment, end)] if comment >= 0 else []
@@ -182,7 +185,11 @@ def _is_statement(text: str, seat: int) -> bool:
     if _PAIR.match(text, seat):
         return True
     header = _HEADER.match(text, seat)
-    return header is not None and _conflict(f"a = [{header['table']}]\n") is not None
+    return header is not None and not _is_value(header["table"])
+
+
+def _is_value(text: str) -> bool:
+    return _conflict(f"a = [{text}]\n") is None
 
 
 def _judged(
