@@ -9,9 +9,10 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from types import MappingProxyType
 
 from modelmedic.context import OWN_FOLDER, SCRATCH_PREFIX
 from modelmedic.errors import CannotTell
@@ -64,6 +65,7 @@ class _Walk:
     place: Path
     expected: frozenset[str]
     names: frozenset[str]
+    parts: Mapping[str, int | None]
     ends_at: float
     pending: deque[str] = field(default_factory=lambda: deque([""]))
     entries: int = 0
@@ -82,8 +84,11 @@ def read_scan(facts: FactBook) -> Scan:
     Raises:
         CannotTell: The install folder itself may not be listed.
     """
-    expected = frozenset(each.subject for each in facts.context.expected_files())
-    return scan(facts.context.place, expected)
+    expected = facts.context.expected_files()
+    parts = {
+        each.file.sha256 or each.file.git_blob or "": each.file.size_bytes for each in expected
+    }
+    return scan(facts.context.place, frozenset(each.subject for each in expected), parts)
 
 
 @probe("local_read")
@@ -99,6 +104,7 @@ def read_scratch_leftovers(facts: FactBook) -> tuple[Found, ...]:
 def scan(
     place: Path,
     expected: frozenset[str] = frozenset(),
+    parts: Mapping[str, int | None] = MappingProxyType({}),
     *,
     max_entries: int = MAX_ENTRIES,
     max_seconds: float = MAX_SECONDS,
@@ -108,11 +114,13 @@ def scan(
     Args:
         place: The install, absolute.
         expected: Where model files belong, relative to it, in POSIX form.
+        parts: The size in bytes of a model file (None: unknown) by the name that our own fetch of
+            it has. One of that size is whole: an undo kept it, and the next repair takes it.
         max_entries: The walk ends after so many names.
         max_seconds: The walk ends after so many seconds.
     """
     names = frozenset(PurePosixPath(subject).name for subject in expected)
-    walk = _Walk(place, expected, names, time.monotonic() + max_seconds)
+    walk = _Walk(place, expected, names, parts, time.monotonic() + max_seconds)
     while walk.pending and not walk.cut:
         _list_folder(walk, walk.pending.popleft(), max_entries)
     return Scan(
@@ -176,21 +184,24 @@ def _take(walk: _Walk, entry: os.DirEntry[str], subject: str) -> None:
         if name not in _SKIPPED and subject != f"{OWN_FOLDER}/aside":
             walk.pending.append(subject)
     elif subject.startswith(f"{_PARTS}/") or name.endswith(LEFTOVER_SUFFIXES):
-        _keep(walk.leftovers, entry, subject)
+        _keep(walk.leftovers, entry, subject, whole_bytes=walk.parts.get(name))
     elif is_download_lock(subject):
         _keep(walk.locks, entry, subject)
     elif name in walk.names and subject not in walk.expected:
         _keep(walk.strays, entry, subject)
 
 
-def _keep(found: list[Found], entry: os.DirEntry[str], subject: str) -> None:
+def _keep(
+    found: list[Found], entry: os.DirEntry[str], subject: str, *, whole_bytes: int | None = None
+) -> None:
     if len(found) >= MAX_LISTED:
         return
     try:
         status = entry.stat(follow_symlinks=False)
     except FileNotFoundError:
         return  # finished or removed between the listing and now
-    found.append(Found(subject, status.st_size, status.st_mtime))
+    if status.st_size != whole_bytes:
+        found.append(Found(subject, status.st_size, status.st_mtime))
 
 
 def _scratch_in(folder: Path, own: str) -> Iterator[Found]:
