@@ -146,7 +146,9 @@ EDITS = {
     "toml-windows": ("steps = 0\r\n[t] # c\r\nx = nan\r\n", "0\r", "20\r"),
     "toml-new": ('a = "🎬"\n', "\n", "\nsteps = 20\n"),
     "toml-tables": ("[[x]]\na=1\n[[x]]\na=2\n[y.z]\nb = {c = 1, d = [1,\n 2]}\n", "[[x]]\na=1", "steps = 20\n[[x]]\na=1"),
-    "toml-no-end": ("a = 1", "a = 1", "a = 1\nsteps = 20\n"),
+    "toml-no-end": ("a = 1", "a = 1", "a = 1\nsteps = 20"),
+    "toml-value-no-end": ("a = 1\r\nsteps=0", "0", "20"),
+    "toml-inline": ("t = {steps = 1} # c\nt2.\"a.b\" = 'x'\nsteps = [\n 0, # c\n]\t# d\n", "[\n 0, # c\n]", "20"),
 }  # fmt: skip
 
 
@@ -164,7 +166,8 @@ INI_EDITS = {
     "windows": ("[Run]\r\nSteps : 0\r\nA = 1\r\n", "0\r", "20\r"),
     "new": ("[Run]\nName=x\n  more\n\n  and more\n\n# end\n[z]\n", "and more\n", "and more\nsteps=20\n"),
     "many-lines": ("[Run]\nsteps = 0\n  0\n; c\n  0\nb = 1\n", "0\n  0\n; c\n  0\n", "20\n"),
-    "section": ("[other]\na = 1", "1", "1\n[Run]\nsteps = 20\n"),
+    "section": ("[other]\na = 1", "1", "1\n[Run]\nsteps = 20"),
+    "no-end": ("[Run]\nsteps=0", "0", "20"),
     "default": ("[DEFAULT]\nsteps = 0\n[Run]\na = 1\n[b]\n", "a = 1\n", "a = 1\nsteps = 20\n"),
 }  # fmt: skip
 
@@ -182,6 +185,7 @@ def test_only_the_wrong_line_of_an_ini_file_changes(tmp_path, name):
     ("file_format", "text", "rest"),
     [
         ("json", '{"maybe": 0, "steps": 5}', '{"steps": 5}'),
+        ("json", '{\n  "maybe": 0\n}\n', "{}\n"),
         ("json", '{\n  "steps": 5,\n  "maybe": 0\n}', '{\n  "steps": 5\n}'),
         ("json", '{"maybe": 1, "maybe": 0, "steps": 5, "maybe": 0}', '{"steps": 5}'),
         ("toml", "steps = 5\nmaybe = 0\n# end\n", "steps = 5\n# end\n"),
@@ -205,7 +209,7 @@ def test_an_optional_key_that_is_missing_stays_missing(tmp_path):
     ("file_format", "text", "values"),
     [
         ("json", '{"run": 5, "a": 1}', {"run": {"steps": 20}, "a": 1}),
-        ("toml", "run = [1]\na = 1\n", {"run": {"steps": 20}, "a": 1}),
+        ("toml", "run = []\na = 1\n", {"run": {"steps": 20}, "a": 1}),
     ],
 )
 def test_what_is_no_table_makes_way_for_a_required_key_and_that_is_said(
@@ -215,6 +219,33 @@ def test_what_is_no_table_makes_way_for_a_required_key_and_that_is_said(
     bench.mend(text)
     assert bench.values() == values
     assert "no table, so replaced: run" in bench.reason
+
+
+@pytest.mark.parametrize(
+    ("file_format", "text"),
+    [("json", '{"run": [{"x": 1}]}'), ("toml", "[[run]]\nx = 1\n[[run]]\n")],
+)
+def test_an_array_with_values_makes_way_for_nothing(tmp_path, file_format, text):
+    with pytest.raises(RecoveryRefused, match="would be lost"):
+        Bench(tmp_path, file_format, RUN_STEPS).plan(text)
+
+
+TABLES = {
+    "dotted": ("run.steps = 0 # c\nrun.x = 1\n", "= 0", "= 20"),
+    "dotted-new": ("run.x = 1 # c\n[z]\na=1\n", "# c\n", "# c\nrun.steps = 20\n"),
+    "inline": ("run = { x = 1, steps = 0 } # c\n", "= 0", "= 20"),
+    "inline-new": ("run = {} # c\n", "{}", "{steps = 20}"),
+    "quoted": ("[\"run\"]\n'steps'\t=\t0\t# tab\n", "0", "20"),
+    "quoted-dots": ('"run.steps" = 5\n', "5\n", "5\n\n[run]\nsteps = 20\n"),
+    "parted": ("[run]\nsteps = 0\n[z]\n[run.b]\ny=1\n", "0", "20"),
+    "implied": ("[run.sub]\nx = 1\n", "[run.sub]", "[run]\nsteps = 20\n\n[run.sub]"),
+}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_a_toml_key_is_written_into_its_table_however_that_is_spelt(tmp_path, name):
+    text, old, new = TABLES[name]
+    assert Bench(tmp_path, "toml", RUN_STEPS).mend(text) == text.replace(old, new, 1)
 
 
 def test_nothing_makes_way_for_an_optional_key(tmp_path):

@@ -175,9 +175,24 @@ class _Mending:
             settings.drop(self.document, path)
             return [Change(path, MISSING)]
         value = ini_settings.spell(value) if file_format == "ini" else copy.deepcopy(value)
-        replaced = settings.put(self.document, path, value)
-        self.told.replaced += [replaced] if replaced else []
+        self._clear(path)
+        settings.put(self.document, path, value)
         return [Change(path, copy.deepcopy(value))]
+
+    def _clear(self, path: KeyPath) -> None:
+        """Tell what is replaced because it is no table; refuse if it holds values of its own."""
+        found = settings.in_the_way(self.document, path)
+        if found is None:
+            return
+        name, value = found
+        if isinstance(value, list) and value:
+            raise RecoveryRefused(
+                f"{printable(self.config.path)} was not rewritten: {printable(name)} is an array, "
+                f"and the key {printable('.'.join(path))} needs a table there.",
+                "The values in the array would be lost.",
+                "Move them to where they belong yourself.",
+            )
+        self.told.replaced.append(name)
 
     def _path(self, key: ConfigKey) -> KeyPath:
         *tables, last = key.name.split(".")

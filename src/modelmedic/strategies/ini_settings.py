@@ -99,15 +99,15 @@ def write(text: str, changes: Sequence[Change]) -> str:
     if not changes:
         return text
     newline = newline_of(text)
-    if text and not text.endswith("\n"):
-        text += newline
+    added = newline if text and not text.endswith("\n") else ""  # a file without one keeps so
+    text += added
     sections = list(_sections(text, []))
     if _joined(sections) != text:
         raise RecoveryRefused("This ini file cannot be edited without changing the rest.")
     for change in changes:
         for path, value in _single(change):
             _apply(sections, path, value, newline)
-    return _joined(sections)
+    return _joined(sections).removesuffix(added)
 
 
 def _doubles(section: _Section) -> list[str]:

@@ -148,6 +148,8 @@ def _indents(text: str, node: Node) -> tuple[str, str]:
 def _without(text: str, node: Node, name: str) -> str:
     """Return the text without a member, each time it stands there, and its comma."""
     members = node.members
+    if all(member[0] == name for member in members):
+        return f"{text[: node.start]}{{}}{text[node.end :]}"
     seat = len(members)
     while seat:
         seat -= 1

@@ -139,18 +139,26 @@ def has(document: dict[str, Any], path: KeyPath) -> bool:
     return True
 
 
-def put(document: dict[str, Any], path: KeyPath, value: Any) -> str:
-    """Set a key; return the dotted name of what was in the way and is no table, else ""."""
-    replaced = ""
+def in_the_way(document: dict[str, Any], path: KeyPath) -> tuple[str, Any] | None:
+    """Return the dotted name and the value of what stands where ``path`` needs a table."""
+    here: Any = document
     for depth, part in enumerate(path[:-1], start=1):
+        if part not in here:
+            return None
+        here = here[part]
+        if not isinstance(here, dict):
+            return ".".join(path[:depth]), here
+    return None
+
+
+def put(document: dict[str, Any], path: KeyPath, value: Any) -> None:
+    """Set a key; what is in its way and is no table is replaced."""
+    for part in path[:-1]:
         below = document.get(part)
         if not isinstance(below, dict):
-            if part in document:
-                replaced = ".".join(path[:depth])
             below = document[part] = {}
         document = below
     document[path[-1]] = value
-    return replaced
 
 
 def drop(document: dict[str, Any], path: KeyPath) -> None:

@@ -104,8 +104,8 @@ def write(text: str, changes: Sequence[Change]) -> str:
     from tomlkit.exceptions import TOMLKitError
 
     newline = newline_of(text)
-    if text and not text.endswith("\n"):
-        text += newline
+    added = newline if text and not text.endswith("\n") else ""  # a file without one keeps so
+    text += added
     try:
         parsed = tomlkit.parse(text)
         if parsed.as_string() != text:
@@ -115,7 +115,9 @@ def write(text: str, changes: Sequence[Change]) -> str:
         written = parsed.as_string()
     except (TOMLKitError, TypeError, ValueError, KeyError, IndexError) as error:
         raise RecoveryRefused(f"The TOML text cannot be edited: {type(error).__name__}.") from error
-    return re.sub(r"(?<!\r)\n", newline, written) if newline == "\r\n" else written
+    if newline == "\r\n":
+        written = re.sub(r"(?<!\r)\n", newline, written)
+    return written.removesuffix(added)
 
 
 def _apply(parsed: Any, change: Change) -> None:
