@@ -12,6 +12,7 @@ from modelmedic.errors import RecoveryRefused
 from modelmedic.facts.configs import parse_config, problems_with
 from modelmedic.operations.kinds import from_json
 from modelmedic.profile.model import ConfigFile, ConfigKey
+from modelmedic.strategies import json_settings
 
 TITLE = ConfigKey("title", "string", has_default=True, default="untitled")
 
@@ -288,6 +289,23 @@ def test_an_ini_key_of_a_list_is_refused(tmp_path):
     key = ConfigKey("a.b", "array", has_default=True, default=[1])
     with pytest.raises(RecoveryRefused, match="list"):
         Bench(tmp_path, "ini", key).plan("[a]\nb = 1\n")
+
+
+@pytest.mark.parametrize("wrong", ["1.0", "true", '"1"', "2", "1, 1", "[1]", ""])
+def test_a_text_that_says_anything_else_than_planned_is_refused(tmp_path, monkeypatch, wrong):
+    """Whatever the editor does: its text is read again, and each value compared with its type."""
+    other = f'"other": {wrong}, ' if wrong else ""
+    monkeypatch.setattr(json_settings, "write", lambda *_: f'{{{other}"steps": 20}}')
+    bench = Bench(tmp_path, "json")
+    with pytest.raises(RecoveryRefused, match="without changing others"):
+        bench.plan('{"other": 1, "steps": 0}')
+    assert bench.path.read_bytes() == b'{"other": 1, "steps": 0}'
+
+
+def test_a_removal_that_would_take_the_table_too_is_refused(tmp_path):
+    maybe = ConfigKey("run.maybe", "integer", is_required=False, minimum=1)
+    with pytest.raises(RecoveryRefused, match="without changing others"):
+        Bench(tmp_path, "toml", maybe).plan("run.maybe = 0\n")
 
 
 def test_a_correction_that_would_change_another_key_is_refused(tmp_path):
