@@ -74,6 +74,8 @@ def test_the_good_copy_fills_the_gaps_of_a_damaged_file(tmp_path):
         ('steps = 5\na = """\nb = 1\n', "steps = 5\n"),
         ("steps = 5\nZt]\nb = 1\n[u]\nc = 1\n", "steps = 5\n[u]\nc = 1\n"),
         ("steps = 5\n{t] # c\nb = 1\n[u]\nc = 1\n", "steps = 5\n[u]\nc = 1\n"),
+        ("steps = 5\n[t]\n[a = 1\nb = 1\n", "steps = 5\n[t]\nb = 1\n"),
+        ("steps = 5\n[a=1]\nb = 1\n[u]\n", "steps = 5\n[u]\n"),
         ("steps = 5\na = 1,\n 2]\nb = 1\n", "steps = 5\nb = 1\n"),
         ("steps = 5\na = [\\\n[t]\nb = 1\n", "steps = 5\n[t]\nb = 1\n"),
         ("steps = 5\na = [\n[1],\n[2]\nb = 1\n", "steps = 5\nb = 1\n"),

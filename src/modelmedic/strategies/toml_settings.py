@@ -150,8 +150,7 @@ def _statement(text: str, seat: int, line: int) -> tuple[_Statement, int]:
     if pair := _PAIR.match(text, seat):
         end, comments = _end_of_value(text, pair.end())
         return _judged(text[seat:end], seat, comments, line, key=pair["key"]), end
-    torn = _TORN_HEADER.match(content)
-    if content.lstrip(" \t").startswith("[") or (torn and not _is_value(torn["table"])):
+    if _is_meant_as_header(content):
         header = _HEADER.match(content)
         comment = content.find("#", header.end() if header else 0)
         comments = [(seat + comment, end)] if comment >= 0 else []
@@ -188,6 +187,17 @@ def _is_statement(text: str, seat: int) -> bool:
         return True
     header = _HEADER.match(text, seat)
     return header is not None and not _is_value(header["table"])
+
+
+def _is_meant_as_header(content: str) -> bool:
+    """Return whether a line that is no pair is a header, or was one before it was damaged."""
+    stripped = content.lstrip(" \t")
+    if stripped.startswith("["):  # "[a = 1" is a pair with a bracket too many
+        return (
+            not _PAIR.match(stripped, 1) or _conflict(UNDECODED.sub("?", stripped[1:])) is not None
+        )
+    torn = _TORN_HEADER.match(content)
+    return torn is not None and not _is_value(torn["table"])
 
 
 def _is_value(text: str) -> bool:
