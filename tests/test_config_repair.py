@@ -246,7 +246,9 @@ TABLES = {
 @pytest.mark.parametrize("name", TABLES)
 def test_a_toml_key_is_written_into_its_table_however_that_is_spelt(tmp_path, name):
     text, old, new = TABLES[name]
-    assert Bench(tmp_path, "toml", RUN_STEPS).mend(text) == text.replace(old, new, 1)
+    mended = Bench(tmp_path, "toml", RUN_STEPS).mend(text)
+    # Blank lines about a new table are up to the release of tomlkit.
+    assert mended.replace("\n\n", "\n") == text.replace(old, new, 1).replace("\n\n", "\n")
 
 
 def test_nothing_makes_way_for_an_optional_key(tmp_path):
