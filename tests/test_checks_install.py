@@ -14,6 +14,7 @@ import support
 from modelmedic import rooms
 from modelmedic.errors import CannotTell, Unhealthy
 from modelmedic.facts import processes
+from modelmedic.operations.fetch_file import FetchFile
 from modelmedic.profile.model import ModelFile, ModelRepo, ModelSource, Port, Program
 
 CHECKS = rooms.load("checks", "test_install")
@@ -183,6 +184,21 @@ def test_unfinished_downloads_are_counted_with_their_bytes(place, degraded, loss
     os.utime(place / f"{DOWNLOAD}/b.incomplete", (1, 1))
     CHECKS.test_no_download_was_left_unfinished(facts_of(place), degraded)
     assert "killed" in losses[1][1]
+
+
+def test_a_fetched_file_that_undo_kept_is_no_unfinished_download(place, degraded, losses):
+    whole, cut = ModelFile("a", 10, sha256="a" * 64), ModelFile("b", 10, git_blob="b" * 40)
+    parts = [
+        FetchFile(each.path, 10, each.sha256 or "", each.git_blob or "", (), None).private
+        for each in (whole, cut)
+    ]
+    put(place, *parts)
+    model = ModelRepo("demo", ("model",), "native", (whole, cut))
+    CHECKS.test_no_download_was_left_unfinished(facts_of(place, model), degraded)
+    assert losses == []
+    put(place, parts[1], data=b"012345678")  # the next repair goes on from it
+    CHECKS.test_no_download_was_left_unfinished(facts_of(place, model), degraded)
+    assert losses == []
 
 
 def test_a_clean_install_has_nothing_left_over(place, degraded, losses):

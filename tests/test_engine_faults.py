@@ -164,17 +164,23 @@ def config_of(install, name, text):  # noqa: F811
     return dataclasses.replace(context, profile=profile)
 
 
+def test_values_we_could_only_write_wrong_are_left_alone(install):  # noqa: F811
+    text = '{"title": "Müller"}'.encode("latin-1")
+    context = config_of(install, "a.json", text)
+    with pytest.raises(RecoveryRefused, match="was not rewritten"):
+        list(configs.plan_restore(context, "a.json"))
+    assert (install / "a.json").read_bytes() == text
+
+
 @pytest.mark.parametrize(
-    ("name", "text"),
+    ("name", "text", "right"),
     [
-        ("a.json", '{"title": "Müller"}'.encode("latin-1")),
-        ("a.toml", b"when = 2026-01-01\n"),
-        ("a.toml", b"big = inf\n"),
-        ("a.json", b'{"title": "\\ud800"}'),
+        ("a.toml", "when = 2026-01-01\n", "when = 2026-01-01\nsteps = 3\n"),
+        ("a.toml", "big = inf\n", "big = inf\nsteps = 3\n"),
+        ("a.json", '{"title": "\\ud800"}', '{"title": "\\ud800", "steps": 3}'),
     ],
 )
-def test_values_we_could_only_write_wrong_are_left_alone(install, name, text):  # noqa: F811
-    context = config_of(install, name, text)
-    with pytest.raises(RecoveryRefused, match="was not rewritten"):
-        list(configs.plan_restore(context, name))
-    assert (install / name).read_bytes() == text
+def test_values_that_are_hard_to_write_stay_letter_for_letter(install, name, text, right):  # noqa: F811
+    context = config_of(install, name, text.encode())
+    (operation,) = configs.plan_restore(context, name)
+    assert operation.content == right

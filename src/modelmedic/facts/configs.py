@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import json
+import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -26,6 +27,13 @@ _OTHER_MARKS = (
     (codecs.BOM_UTF16_LE, "UTF-16"),
     (codecs.BOM_UTF16_BE, "UTF-16"),
 )
+
+
+# The time of Python's own reader grows with the square of such a run.
+_BLANKS = re.compile(r"[^\S\n]{1000}")
+_SECRET = re.compile(r"(?i)pass|secret|token|key|auth|credential|cookie|user|account|mail")
+_SHOWN_LINES = 3
+_SHOWN_LETTERS = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,8 +144,20 @@ def problems_with(config: ConfigFile, values: Mapping[str, Any]) -> tuple[str, .
             continue
         problem = problem_with(key, value, config.format)
         if problem:
-            found.append(f"{printable(key.name)} is {printable(repr(value))}, {problem}")
+            found.append(f"{printable(key.name)} is {_shown(key, value)}, {problem}")
     return tuple(found)
+
+
+def _shown(key: ConfigKey, value: Any) -> str:
+    """Return a wrong value for people. What may hold a secret is only named: reports travel."""
+    if isinstance(value, Mapping):
+        return "a table"
+    if isinstance(value, (list, tuple)):
+        return "an array"
+    if _SECRET.search(key.name) and value is not None:
+        return "a value that is not shown"
+    shown = printable(repr(value))
+    return shown if len(shown) <= _SHOWN_LETTERS else f"{shown[: _SHOWN_LETTERS - 3]}..."
 
 
 def problem_with(key: ConfigKey, value: Any, file_format: str) -> str:
@@ -186,11 +206,21 @@ def _toml(text: str) -> dict[str, Any]:
 def _ini(text: str) -> dict[str, Any]:
     import configparser
 
+    if blanks := _BLANKS.search(text):
+        line = text.count("\n", 0, blanks.start()) + 1
+        raise ValueError(f"line {line} has a thousand blanks in a row")
     parser = configparser.ConfigParser(interpolation=None)
     try:
         parser.read_string(text)
+    except configparser.MissingSectionHeaderError as error:
+        # Its own words, and those of the next one, would show the line, which may hold a secret.
+        raise ValueError(f"line {error.lineno} has no section above it") from error
+    except configparser.ParsingError as error:
+        numbers = [str(number) for number, _line in getattr(error, "errors", ())]
+        lines = ", ".join(numbers[:_SHOWN_LINES]) or getattr(error, "lineno", "?")
+        raise ValueError(f"no key and value in line {lines}") from error
     except configparser.Error as error:
-        raise ValueError(str(error)) from error
+        raise ValueError(error.message) from error
     return {name: dict(parser[name]) for name in parser.sections()}
 
 
