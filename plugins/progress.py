@@ -72,15 +72,20 @@ class Progress:
     @contextlib.contextmanager
     def _released(self) -> Iterator[None]:
         capture: Any = self.config.pluginmanager.get_plugin("capturemanager")
-        if capture is not None:
-            capture.suspend_global_capture()
-        try:
-            self._reporter.ensure_newline()
-            yield
-        finally:
-            self._reporter.flush()  # what is still in the buffer would be captured
-            if capture is not None:
-                capture.resume_global_capture()
+        # Between two phases nothing is captured: capturing from here on would swallow the letter.
+        disabled = capture.global_and_fixture_disabled if capture else contextlib.nullcontext
+        with disabled():
+            self._begin_line()
+            try:
+                yield
+            finally:
+                self._reporter.flush()  # what is still in the buffer would be captured
+
+    def _begin_line(self) -> None:
+        """End the line of letters; after those of workers pytest does not know of one."""
+        self._reporter.ensure_newline()
+        if self._reporter._tw.width_of_current_line:  # noqa: SLF001 - has no public form
+            self._reporter.line("")
 
 
 def _opening(repair: Repair) -> Iterator[str]:

@@ -68,8 +68,7 @@ class Protocol:
             return None
         item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
         self._disarm(item)
-        for report in self._judge(item, nextitem):
-            item.ihook.pytest_runtest_logreport(report=report)
+        self._tell(item, *self._judge(item, nextitem))
         item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
         return True
 
@@ -77,13 +76,14 @@ class Protocol:
 
     def _judge(
         self, item: pytest.Function, nextitem: pytest.Item | None
-    ) -> list[pytest.TestReport]:
+    ) -> tuple[list[pytest.TestReport], list[Phase]]:
+        """Return the reports of one check, and the phases of the attempt that counts."""
         judged = _judged(item)
         self.examination.names[judged.nodeid] = judged.check
         stopped = self._not_judged(item, judged)
         if stopped is not None:
             self._leave(item, nextitem)
-            return [stopped]
+            return [stopped], []
         phases = self.attempt(item)
         verdict = self.verdict(item, phases)
         healing = None
@@ -102,7 +102,17 @@ class Protocol:
             source, outcome = (verdict, Outcome.HEALED) if is_healed else (now, now.outcome)
             finding = source.finding(judged, outcome=outcome, attempts=attempts)
         problem = self._leave(item, nextitem)
-        return self._stamped(item, phases, finding, problem)
+        return self._stamped(item, phases, finding, problem), phases
+
+    def _tell(
+        self, item: pytest.Item, reports: list[pytest.TestReport], phases: list[Phase]
+    ) -> None:
+        """Report a check, then show its failure to a debugger: who leaves one ends the run."""
+        for report in reports:
+            item.ihook.pytest_runtest_logreport(report=report)
+        for call, report in phases:
+            if call.excinfo is not None and report.failed:
+                item.ihook.pytest_exception_interact(node=item, call=call, report=report)
 
     def _tried(self) -> list[Any]:
         """Return what was tried on the check at hand until now."""
@@ -111,8 +121,7 @@ class Protocol:
 
     def _tell_stopped(self, item: pytest.Function, phases: list[Phase], finding: Finding) -> None:
         """Report that a check failed although its healing was stopped: it is not healthy."""
-        for report in self._stamped(item, phases, finding, None):
-            item.ihook.pytest_runtest_logreport(report=report)
+        self._tell(item, self._stamped(item, phases, finding, None), [])
 
     def _not_judged(self, item: pytest.Function, judged: Judged) -> pytest.TestReport | None:
         """Return the report of a check that a cause keeps from being judged, or None."""
@@ -243,9 +252,6 @@ class Protocol:
             report.user_properties = [("modelmedic.outcome", outcome.value)]
         if problem is not None:
             reports.append(problem[1])
-        for call, report in phases:
-            if call.excinfo is not None and report.failed:
-                item.ihook.pytest_exception_interact(node=item, call=call, report=report)
         return reports
 
     # -- pytest-timeout: one single-shot timer round the whole protocol would cut repairs short --
