@@ -75,6 +75,8 @@ def _close(session: pytest.Session, found: Examination) -> None:
     if steps is not None:
         count = counted(len(found.findings), "check")
         steps.say(f"closing pass: a fresh process judges the {count} once more, read-only ...")
+    # Private, but it knows option, environment and ini file: what hung here would hang there.
+    found.check_seconds = getattr(session.config, "_env_timeout", None)
     with found.engine.locked():
         left = ClosingPass(found).judge()
     found.notes.append(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 
 from modelmedic import examination, verdicts
+from modelmedic.errors import CannotTell
 from modelmedic.examination import Examination
 from modelmedic.findings import Finding, Outcome
 from modelmedic.verdicts import Judged, Verdict
@@ -157,7 +159,8 @@ class Protocol:
         failing = next((phase for phase in phases if phase[1].failed), None)
         if failing is not None:
             excinfo = failing[0].excinfo
-            return verdicts.of_error(excinfo.value if excinfo else AssertionError("no reason"))
+            error = excinfo.value if excinfo else AssertionError("no reason")
+            return verdicts.of_error(_late(error) or error)
         last = phases[-1] if phases[-1][1].when != "teardown" else phases[-2]
         if last[1].skipped:
             excinfo = last[0].excinfo
@@ -287,6 +290,18 @@ def _make_fresh(item: pytest.Function) -> None:
             if cached is not None and cached[2] is not None:
                 definition.cached_result = None
                 definition._finalizers.clear()  # noqa: SLF001
+
+
+def _late(error: BaseException) -> CannotTell | None:
+    """Return what pytest-timeout's alarm says about the install; None when it did not ring."""
+    found = re.match(r"Timeout \(>([\d.]+)s\)", str(error))
+    if not isinstance(error, pytest.fail.Exception) or found is None:
+        return None
+    return CannotTell(
+        f"The check did not end within {float(found[1]):g} s, the limit of --timeout.",
+        "Most often a disk, a network share or a device that does not answer.",
+        "Start again with a larger --timeout, or without one.",
+    )
 
 
 def _judged(item: pytest.Function) -> Judged:
