@@ -43,8 +43,18 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Take over how a check is run."""
     found = examination.of(config)
-    if found is not None:
-        config.pluginmanager.register(Protocol(config, found), "modelmedic:protocol-owner")
+    if found is None:
+        return
+    if _is_traced(config) and found.mode != "check":
+        raise pytest.UsageError(
+            "--trace and --heal exclude each other: who leaves a traced check keeps it from being "
+            "judged, and on that nothing may be repaired. Use --pdb."
+        )
+    config.pluginmanager.register(Protocol(config, found), "modelmedic:protocol-owner")
+
+
+def _is_traced(config: pytest.Config) -> bool:
+    return bool(getattr(config.option, "trace", False))  # -p no:debugging takes the option away
 
 
 class _Again(pytest.Item):
@@ -161,6 +171,15 @@ class Protocol:
             excinfo = failing[0].excinfo
             error = excinfo.value if excinfo else AssertionError("no reason")
             return verdicts.of_error(_late(error) or error)
+        if _is_traced(self.config) and len(phases) > 2:  # noqa: PLR2004 - it came to its call
+            return verdicts.of_error(
+                CannotTell(
+                    "The check was traced by hand, and pytest does not tell whether it ran to its "
+                    "end.",
+                    "Leaving the debugger ends a check without a verdict.",
+                    "Start again without --trace.",
+                )
+            )
         last = phases[-1] if phases[-1][1].when != "teardown" else phases[-2]
         if last[1].skipped:
             excinfo = last[0].excinfo

@@ -137,8 +137,8 @@ class Room:
                 f"--install-dir={self.folder / 'install'}", "--stage=preflight", "--offline",
                 f"--report-dir={report_dir or self.folder / 'report'}", *options,
             ],
-            cwd=self.folder, env=self.env(), text=True, stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **kwargs,
+            cwd=self.folder, env=self.env(), text=True, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, **({"stdin": subprocess.DEVNULL} | kwargs),
         )  # fmt: skip
 
     def run(self, checks: str, *options: str, report_dir: Path | None = None) -> Run:
