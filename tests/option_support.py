@@ -16,11 +16,11 @@ def folder_is_there(context, name):
         raise Unhealthy(f"The folder {name} is missing.", "Most often removed.", "Make it.",
                         subject=name)
 
-def wait_for(path):
+def wait_for(is_so):
     """Wait for another process, as long as it may take on a busy machine."""
     until = time.monotonic() + 60
-    while not path.exists():
-        assert time.monotonic() < until, path
+    while not is_so():
+        assert time.monotonic() < until
         time.sleep(0.02)
 '''
 

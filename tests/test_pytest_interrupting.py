@@ -37,7 +37,7 @@ UNJUDGED = heals(
     "        time.sleep(60)\n",
 )
 # A repair that takes longer than --timeout allows a check, and then, unless it may go on, for ever.
-SLOW_REPAIR = '''
+SLOW_REPAIR = """
 import pathlib
 from modelmedic.operations import kinds
 make_dir = kinds.MakeDir.apply
@@ -52,7 +52,7 @@ def slowly(self, shop, note):
         time.sleep(60)
 
 kinds.MakeDir.apply = slowly
-'''
+"""
 
 
 @pytest.fixture

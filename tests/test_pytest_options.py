@@ -194,7 +194,12 @@ def test_a_run_that_a_plugin_cuts_short_is_not_green(room):
 
 @pytest.mark.parametrize(
     ("option", "mode"),
-    [("--co", []), ("--co", ["--heal"]), ("--setup-only", ["--heal"]), ("--setup-plan", ["--heal"])],
+    [
+        ("--co", []),
+        ("--co", ["--heal"]),
+        ("--setup-only", ["--heal"]),
+        ("--setup-plan", ["--heal"]),
+    ],
 )
 def test_a_run_that_judges_nothing_heals_nothing_and_claims_nothing(room, option, mode):
     probes = FOLDERS + heals("first", before='    (context.state_dir / "probed").touch()\n')
