@@ -46,6 +46,8 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     found = examination.of(session.config)
     if found is None or found.is_worker or found.is_closing:
         return
+    if session.config.pluginmanager.hasplugin("dsession"):
+        _finish_dead_workers(found)
     if not any(attempt.verdict == "healed" for f in found.findings for attempt in f.attempts):
         return
     if exitstatus not in {0, 1} or found.interrupts.heard:
@@ -67,6 +69,17 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
     if any(finding.outcome in _BAD for finding in found.findings):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def _finish_dead_workers(found: Examination) -> None:
+    """Undo the repairs that workers left without a verdict: all have ended by now."""
+    try:
+        if all(repair.verdict for repair in found.engine.journal.repairs()):
+            return
+        with found.engine.locked():
+            found.notes += found.engine.finish_interrupted()
+    except (ModelmedicError, OSError) as error:
+        found.notes.append(f"What a dead worker left could not be put in order: {error}")
 
 
 def _close(session: pytest.Session, found: Examination) -> None:

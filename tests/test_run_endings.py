@@ -184,6 +184,7 @@ def test_signals_are_given_back():
         (0, {"passed"}, {"is_incomplete": True}, 2),
         (5, set(), {"is_incomplete": True}, 2),
         (1, {"failed"}, {"is_incomplete": True}, 1),  # -x
+        (1, {"passed"}, {"is_incomplete": True}, 2),  # --session-timeout
         (0, {"healed"}, {"is_stopped": True}, 2),
         (1, {"healed"}, {"is_unloadable": True}, 3),
         (1, {"failed"}, {"is_unloadable": True}, 1),
