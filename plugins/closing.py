@@ -34,6 +34,7 @@ def pytest_collection(session: pytest.Session) -> None:
     try:
         if not journals.pending(found.context.state_dir, found.context.place):
             return
+        _say(session, "a repair has no verdict: waiting for its run, if that is still at work ...")
         with found.engine.locked():
             found.notes += found.engine.finish_interrupted()
     except (ModelmedicError, OSError) as error:
@@ -84,10 +85,8 @@ def _finish_dead_workers(found: Examination) -> None:
 
 def _close(session: pytest.Session, found: Examination) -> None:
     """Run the closing pass, undo what broke a check, and retire what is kept too long."""
-    steps = session.config.pluginmanager.get_plugin("modelmedic:steps")
-    if steps is not None:
-        count = counted(len(found.findings), "check")
-        steps.say(f"closing pass: a fresh process judges the {count} once more, read-only ...")
+    count = counted(len(found.findings), "check")
+    _say(session, f"closing pass: a fresh process judges the {count} once more, read-only ...")
     # Private, but it knows option, environment and ini file: what hung here would hang there.
     found.check_seconds = getattr(session.config, "_env_timeout", None)
     with found.engine.locked():
@@ -99,6 +98,13 @@ def _close(session: pytest.Session, found: Examination) -> None:
     )
     if freed := found.engine.expire():
         found.notes.append(f"Kept for undo no longer: {size(freed)} of replaced files.")
+
+
+def _say(session: pytest.Session, line: str) -> None:
+    """Say what a person waits for, where one looks on."""
+    steps = session.config.pluginmanager.get_plugin("modelmedic:steps")
+    if steps is not None:
+        steps.say(line)
 
 
 class ClosingPass:

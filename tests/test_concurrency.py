@@ -71,6 +71,7 @@ def test_two_workers_repair_a_shared_cause_once(room):
     told = [a["verdict"] for f in run.record["findings"] for a in f["attempts"]]
     assert told.count("healed") == 1
     assert told.count("rechecked") >= 1
+    assert any(line.startswith("closing pass: ") for line in run.out.splitlines())
 
 
 def dies(how: str, when: str) -> str:
@@ -162,6 +163,7 @@ def test_a_run_that_begins_beside_a_repair_waits_for_it(room, both):
     (room.folder / "state/go").touch()
     run = ended(room, late)
     assert run.code == 0, run.out
+    assert "waiting for its run" in run.out
     assert "was undone" not in run.out
     assert [ended(room, process).code for process in both] == [0, 0]
     assert verdicts_in(room) == ["kept"]
