@@ -49,6 +49,9 @@ class Asking:
     def _released(self) -> Iterator[None]:
         """Give screen and keyboard back while somebody is asked."""
         capture: Any = self.config.pluginmanager.get_plugin("capturemanager")
+        if capture is None:  # -p no:capture
+            yield
+            return
         capture.suspend_global_capture(in_=True)
         try:
             yield
