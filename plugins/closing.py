@@ -36,6 +36,7 @@ def pytest_collection(session: pytest.Session) -> None:
     try:
         if not journals.pending(found.context.state_dir, found.context.place):
             return
+        _say(session, "a repair has no verdict: waiting for its run, if that is still at work ...")
         with found.engine.locked():
             found.notes += found.engine.finish_interrupted()
     except (ModelmedicError, OSError) as error:
@@ -48,6 +49,8 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     found = examination.of(session.config)
     if found is None or found.is_worker or found.is_closing:
         return
+    if session.config.pluginmanager.hasplugin("dsession"):
+        _finish_dead_workers(found)
     if not any(attempt.verdict == "healed" for f in found.findings for attempt in f.attempts):
         return
     if exitstatus not in {0, 1} or found.interrupts.heard:
@@ -71,12 +74,23 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
+def _finish_dead_workers(found: Examination) -> None:
+    """Undo the repairs that workers left without a verdict: all have ended by now."""
+    try:
+        if all(repair.verdict for repair in found.engine.journal.repairs()):
+            return
+        with found.engine.locked():
+            found.notes += found.engine.finish_interrupted()
+    except (ModelmedicError, OSError) as error:
+        found.notes.append(f"What a dead worker left could not be put in order: {error}")
+
+
 def _close(session: pytest.Session, found: Examination) -> None:
     """Run the closing pass, undo what broke a check, and retire what is kept too long."""
-    steps = session.config.pluginmanager.get_plugin("modelmedic:steps")
-    if steps is not None:
-        count = counted(len(found.findings), "check")
-        steps.say(f"closing pass: a fresh process judges the {count} once more, read-only ...")
+    count = counted(len(found.findings), "check")
+    _say(session, f"closing pass: a fresh process judges the {count} once more, read-only ...")
+    # Private, but it knows option, environment and ini file: what hung here would hang there.
+    found.check_seconds = getattr(session.config, "_env_timeout", None)
     with found.engine.locked():
         left = ClosingPass(found).judge()
     _correct_evidence(found)
@@ -87,6 +101,13 @@ def _close(session: pytest.Session, found: Examination) -> None:
     )
     if freed := found.engine.expire(found.notes.append):
         found.notes.append(f"Kept for undo no longer: {size(freed)} of replaced files.")
+
+
+def _say(session: pytest.Session, line: str) -> None:
+    """Say what a person waits for, where one looks on."""
+    steps = session.config.pluginmanager.get_plugin("modelmedic:steps")
+    if steps is not None:
+        steps.say(line)
 
 
 def _correct_evidence(found: Examination) -> None:

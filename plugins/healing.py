@@ -87,12 +87,13 @@ class Healer:
             self.planned += [repair.plan.to_json() for repair in chain]
             attempts += [repair.attempt("planned") for repair in chain]
             return (None, verdict, attempts) if attempts else None
-        generation = self.engine.generation()
+        generation = runner.generation
         is_ranked = len(chain) <= 1
         while chain:
             repair = chain.pop(0)
             try:
                 with self.engine.locked():
+                    self._finish_interrupted()
                     if self.engine.generation() != generation:
                         phases = runner.attempt(item)
                         now = runner.verdict(item, phases)
@@ -112,6 +113,11 @@ class Healer:
             if now is not None:
                 return phases, now, attempts
         return (None, verdict, attempts) if attempts else None
+
+    def _finish_interrupted(self) -> None:
+        """Undo what a run left that was killed while this one waited for its lock."""
+        notes = self.examination.notes
+        notes += [told for told in self.engine.finish_interrupted() if told not in notes]
 
     def _chain(self, item: pytest.Function, families: list[str]) -> list[Recovery]:
         marker = item.get_closest_marker("recover")

@@ -36,7 +36,6 @@ class Progress:
         self.config = config
         self.engine = found.engine
         self.engine.told = self.say  # who holds the lock, while a run waits for it
-        self._is_released = False
         self.checks: set[str] = set()  # whose repairs were shown
         self._is_unasked = found.mode != "ask"  # else it was shown with the question
 
@@ -73,21 +72,21 @@ class Progress:
 
     @contextlib.contextmanager
     def _released(self) -> Iterator[None]:
-        if self._is_released:  # said while a repair is shown
-            yield
-            return
         capture: Any = self.config.pluginmanager.get_plugin("capturemanager")
-        if capture is not None:
-            capture.suspend_global_capture()
-        self._is_released = True
-        try:
-            self._reporter.ensure_newline()
-            yield
-        finally:
-            self._is_released = False
-            self._reporter.flush()  # what is still in the buffer would be captured
-            if capture is not None:
-                capture.resume_global_capture()
+        # Between two phases nothing is captured: capturing from here on would swallow the letter.
+        disabled = capture.global_and_fixture_disabled if capture else contextlib.nullcontext
+        with disabled():
+            self._begin_line()
+            try:
+                yield
+            finally:
+                self._reporter.flush()  # what is still in the buffer would be captured
+
+    def _begin_line(self) -> None:
+        """End the line of letters; after those of workers pytest does not know of one."""
+        self._reporter.ensure_newline()
+        if self._reporter._tw.width_of_current_line:  # noqa: SLF001 - has no public form
+            self._reporter.line("")
 
 
 def _opening(repair: Repair) -> Iterator[str]:

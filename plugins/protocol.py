@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 
 from modelmedic import examination, verdicts
+from modelmedic.errors import CannotTell
 from modelmedic.examination import Examination
 from modelmedic.findings import Finding, Outcome
 from modelmedic.verdicts import Judged, Verdict
@@ -41,8 +43,18 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Take over how a check is run."""
     found = examination.of(config)
-    if found is not None:
-        config.pluginmanager.register(Protocol(config, found), "modelmedic:protocol-owner")
+    if found is None:
+        return
+    if _is_traced(config) and found.mode != "check":
+        raise pytest.UsageError(
+            "--trace and --heal exclude each other: who leaves a traced check keeps it from being "
+            "judged, and on that nothing may be repaired. Use --pdb."
+        )
+    config.pluginmanager.register(Protocol(config, found), "modelmedic:protocol-owner")
+
+
+def _is_traced(config: pytest.Config) -> bool:
+    return bool(getattr(config.option, "trace", False))  # -p no:debugging takes the option away
 
 
 class _Again(pytest.Item):
@@ -58,6 +70,7 @@ class Protocol:
     def __init__(self, config: pytest.Config, found: Examination) -> None:
         self.config = config
         self.examination = found
+        self.generation = 0  # of the install, before the check at hand was judged
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> Any:
@@ -68,8 +81,7 @@ class Protocol:
             return None
         item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
         self._disarm(item)
-        for report in self._judge(item, nextitem):
-            item.ihook.pytest_runtest_logreport(report=report)
+        self._tell(item, *self._judge(item, nextitem))
         item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
         return True
 
@@ -77,13 +89,16 @@ class Protocol:
 
     def _judge(
         self, item: pytest.Function, nextitem: pytest.Item | None
-    ) -> list[pytest.TestReport]:
+    ) -> tuple[list[pytest.TestReport], list[Phase]]:
+        """Return the reports of one check, and the phases of the attempt that counts."""
         judged = _judged(item)
         self.examination.names[judged.nodeid] = judged.check
         stopped = self._not_judged(item, judged)
         if stopped is not None:
             self._leave(item, nextitem)
-            return [stopped]
+            return [stopped], []
+        if self.examination.mode != "check":
+            self.generation = self.examination.engine.generation()
         phases = self.attempt(item)
         verdict = self.verdict(item, phases)
         healing = None
@@ -102,7 +117,17 @@ class Protocol:
             source, outcome = (verdict, Outcome.HEALED) if is_healed else (now, now.outcome)
             finding = source.finding(judged, outcome=outcome, attempts=attempts)
         problem = self._leave(item, nextitem)
-        return self._stamped(item, phases, finding, problem)
+        return self._stamped(item, phases, finding, problem), phases
+
+    def _tell(
+        self, item: pytest.Item, reports: list[pytest.TestReport], phases: list[Phase]
+    ) -> None:
+        """Report a check, then show its failure to a debugger: who leaves one ends the run."""
+        for report in reports:
+            item.ihook.pytest_runtest_logreport(report=report)
+        for call, report in phases:
+            if call.excinfo is not None and report.failed:
+                item.ihook.pytest_exception_interact(node=item, call=call, report=report)
 
     def _tried(self) -> list[Any]:
         """Return what was tried on the check at hand until now."""
@@ -111,8 +136,7 @@ class Protocol:
 
     def _tell_stopped(self, item: pytest.Function, phases: list[Phase], finding: Finding) -> None:
         """Report that a check failed although its healing was stopped: it is not healthy."""
-        for report in self._stamped(item, phases, finding, None):
-            item.ihook.pytest_runtest_logreport(report=report)
+        self._tell(item, self._stamped(item, phases, finding, None), [])
 
     def _not_judged(self, item: pytest.Function, judged: Judged) -> pytest.TestReport | None:
         """Return the report of a check that a cause keeps from being judged, or None."""
@@ -148,7 +172,17 @@ class Protocol:
         failing = next((phase for phase in phases if phase[1].failed), None)
         if failing is not None:
             excinfo = failing[0].excinfo
-            return verdicts.of_error(excinfo.value if excinfo else AssertionError("no reason"))
+            error = excinfo.value if excinfo else AssertionError("no reason")
+            return verdicts.of_error(_late(error) or error)
+        if _is_traced(self.config) and len(phases) > 2:  # noqa: PLR2004 - it came to its call
+            return verdicts.of_error(
+                CannotTell(
+                    "The check was traced by hand, and pytest does not tell whether it ran to its "
+                    "end.",
+                    "Leaving the debugger ends a check without a verdict.",
+                    "Start again without --trace.",
+                )
+            )
         last = phases[-1] if phases[-1][1].when != "teardown" else phases[-2]
         if last[1].skipped:
             excinfo = last[0].excinfo
@@ -243,9 +277,6 @@ class Protocol:
             report.user_properties = [("modelmedic.outcome", outcome.value)]
         if problem is not None:
             reports.append(problem[1])
-        for call, report in phases:
-            if call.excinfo is not None and report.failed:
-                item.ihook.pytest_exception_interact(node=item, call=call, report=report)
         return reports
 
     # -- pytest-timeout: one single-shot timer round the whole protocol would cut repairs short --
@@ -281,6 +312,18 @@ def _make_fresh(item: pytest.Function) -> None:
             if cached is not None and cached[2] is not None:
                 definition.cached_result = None
                 definition._finalizers.clear()  # noqa: SLF001
+
+
+def _late(error: BaseException) -> CannotTell | None:
+    """Return what pytest-timeout's alarm says about the install; None when it did not ring."""
+    found = re.match(r"Timeout \(>([\d.]+)s\)", str(error))
+    if not isinstance(error, pytest.fail.Exception) or found is None:
+        return None
+    return CannotTell(
+        f"The check did not end within {float(found[1]):g} s, the limit of --timeout.",
+        "Most often a disk, a network share or a device that does not answer.",
+        "Start again with a larger --timeout, or without one.",
+    )
 
 
 def _judged(item: pytest.Function) -> Judged:

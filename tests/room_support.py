@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import json
 import os
+import platform
 import re
 import subprocess
 import sys
@@ -123,13 +124,14 @@ class Room:
     """A folder with a check file, an install, a home and a report folder."""
 
     folder: Path
+    host: str | None = HOST  # None: this machine's own, as its workers and `modelmedic undo` see it
 
     def start(self, checks: str, *options: str, report_dir: Path | None = None, **kwargs):
         for name in ("install", "home"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
         file = self.folder / "test_room.py"
         file.write_text(HEAD + checks, encoding="utf-8")
-        start = _START.format(src=str(CHECKOUT / "src"), host=HOST)
+        start = _START.format(src=str(CHECKOUT / "src"), host=self.host or platform.node())
         return subprocess.Popen(
             [
                 sys.executable, "-c", start, f"--config-file={CHECKOUT / 'pyproject.toml'}",
@@ -137,8 +139,8 @@ class Room:
                 f"--install-dir={self.folder / 'install'}", "--stage=preflight", "--offline",
                 f"--report-dir={report_dir or self.folder / 'report'}", *options,
             ],
-            cwd=self.folder, env=self.env(), text=True, stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **kwargs,
+            cwd=self.folder, env=self.env(), text=True, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, **({"stdin": subprocess.DEVNULL} | kwargs),
         )  # fmt: skip
 
     def run(self, checks: str, *options: str, report_dir: Path | None = None) -> Run:

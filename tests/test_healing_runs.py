@@ -137,8 +137,9 @@ def test_a_plan_file_holds_the_operations(desk, tmp_path):
     assert snapshot(desk.folder, without=()) == before
 
 
-def test_asking_needs_a_terminal(desk):
-    code, out, found = run(desk, HEALS, "--heal=ask")
+@pytest.mark.parametrize("options", [(), ("-p", "no:capture")], ids=["", "no-capture"])
+def test_asking_needs_a_terminal(desk, options):
+    code, out, found = run(desk, HEALS, "--heal=ask", *options)
     assert code == 1
     assert found["try.needed"]["attempts"][0]["verdict"] == "not allowed"
     assert "needs a terminal" in out

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 import signal
 import subprocess
 import sys
@@ -10,7 +9,7 @@ import time
 
 import jsonschema
 import pytest
-from room_support import HOST, Room
+from room_support import Room
 from support import CHECKOUT, child_env
 from test_recording_faults import SCHEMA
 
@@ -46,9 +45,8 @@ def healed(name: str) -> str:
 
 
 @pytest.fixture
-def room(tmp_path, monkeypatch):
-    monkeypatch.setattr(platform, "node", lambda: HOST)  # journals are told apart by machine
-    return Room(tmp_path)
+def room(tmp_path):
+    return Room(tmp_path, host=None)
 
 
 def reached(process: subprocess.Popen, path) -> None:
@@ -186,6 +184,7 @@ def test_signals_are_given_back():
         (0, {"passed"}, {"is_incomplete": True}, 2),
         (5, set(), {"is_incomplete": True}, 2),
         (1, {"failed"}, {"is_incomplete": True}, 1),  # -x
+        (1, {"passed"}, {"is_incomplete": True}, 2),  # --session-timeout
         (0, {"healed"}, {"is_stopped": True}, 2),
         (1, {"healed"}, {"is_unloadable": True}, 3),
         (1, {"failed"}, {"is_unloadable": True}, 1),

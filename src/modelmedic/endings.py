@@ -36,7 +36,8 @@ def exit_code(
     has_bad = bool(outcomes & _BAD)
     if is_unloadable and (code == INTERRUPTED or (code == BAD and not has_bad)):
         code = OWN_FAULT
-    if is_stopped or (is_incomplete and code in {FINE, NOTHING_CHECKED}):
+    is_cut_short = code in {FINE, NOTHING_CHECKED} or (code == BAD and not has_bad)
+    if is_stopped or (is_incomplete and is_cut_short):
         code = INTERRUPTED
     if code == FINE and has_bad:
         code = BAD

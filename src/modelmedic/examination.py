@@ -54,6 +54,7 @@ class Examination:
     strict_degraded: bool = False
     heal_again: bool = False  # also repairs that did not help in the same state
     is_verbose: bool = False  # -v: a traceback beside the words
+    check_seconds: float | None = None  # pytest-timeout's limit of each check; None: it has none
     started_at: float = field(default_factory=time.time)
     findings: list[Finding] = field(default_factory=list)
     plans: list[dict[str, Any]] = field(default_factory=list)  # of --heal=plan, as JSON values

@@ -1,0 +1,52 @@
+"""What a run does when it gets the lock that another run had."""
+
+from __future__ import annotations
+
+from option_support import FOLDERS, folders_in, heals, verdicts_in, wait_until
+from test_concurrency import NO_LOCKS, both, ended, room  # noqa: F401 - fixtures
+
+STALE = """
+def wait_after_looking(context):
+    if (context.place / "late").is_dir() or (context.state_dir / "seen").exists():
+        return
+    (context.state_dir / "seen").touch()
+    wait_for((context.state_dir / "go").exists)
+    raise Unhealthy("The folder late is missing.", subject="late")
+
+"""
+
+
+def test_a_verdict_older_than_the_repair_of_another_run_is_looked_at_again(room):  # noqa: F811
+    checks = FOLDERS + STALE + heals("late", before="    wait_after_looking(context)\n")
+    slow = room.start(checks, "--heal", report_dir=room.folder / "slow")
+    wait_until((room.folder / "state/seen").exists, slow)
+    quick = room.run(checks, "--heal", report_dir=room.folder / "quick")
+    assert quick.outcomes() == {"room.late": "healed"}, quick.out
+    (room.folder / "state/go").touch()
+    run = ended(room, slow)
+    assert (run.code, run.outcomes()) == (0, {"room.late": "healed"}), run.out
+    assert "create_missing_folder: rechecked" in run.out
+    assert verdicts_in(room) == ["kept"]
+
+
+def test_what_a_killed_holder_left_is_undone_by_the_waiter(room, both):  # noqa: F811
+    """Its repair was never judged: who gets the lock puts that in order before anything else."""
+    killed, waiter = both
+    killed.kill()
+    killed.wait()
+    (room.folder / "state/go").touch()
+    run = ended(room, waiter)
+    assert (run.code, run.outcomes()) == (0, {"room.late": "healed"}), run.out
+    assert sorted(verdicts_in(room)) == ["kept", "undone"]
+    assert folders_in(room) == {"late"}
+    assert "was undone." in run.out
+
+
+def test_a_lock_that_would_outlive_its_holder_is_none(room):  # noqa: F811
+    """filelock takes a file's mere presence for a lock where flock is not implemented."""
+    run = room.run(FOLDERS + NO_LOCKS.replace("{name}", "ENOSYS") + heals("first"), "--heal")
+    assert run.outcomes() == {"room.first": "failed"}, run.out
+    (attempt,) = run.record["findings"][0]["attempts"]
+    assert attempt["verdict"] == "refused"
+    assert "cannot be locked, so nothing was touched" in attempt["error"]
+    assert folders_in(room) == set()
