@@ -110,6 +110,10 @@ class Protocol:
             except (KeyboardInterrupt, pytest.exit.Exception):
                 self._tell_stopped(item, phases, verdict.finding(judged, attempts=self._tried()))
                 raise
+            except (OSError, MemoryError) as error:  # the machine is out of something
+                self.examination.notes.append(
+                    f"{judged.check} could not be healed: {type(error).__name__}: {error}."
+                )
         finding = verdict.finding(judged)
         if healing is not None:
             phases, now, attempts = healing[0] or phases, healing[1], healing[2]

@@ -11,6 +11,7 @@ import pytest
 from demo_support import Desk, snapshot
 
 from modelmedic.testing.conformance import prepare_demo
+from modelmedic.testing.hub import demo_hub
 
 SHARD = "model/diffusion_pytorch_model-00002-of-00003.safetensors"
 TORN = '{"steps": 33, "size": "32*32", "se'
@@ -85,7 +86,19 @@ def new(tmp_path_factory):
     return snapshot(desk.install)
 
 
-@pytest.mark.parametrize("megabytes", [100, 200, 300, 400, 600, 800, 1200])
+@pytest.fixture
+def elsewhere(desk):
+    """A Hub that has its own memory: the demo's would share that of the run."""
+    with demo_hub() as hub:
+        desk.env["MODELMEDIC_DEMO_HUB"] = hub.endpoint
+        yield
+
+
+@pytest.mark.usefixtures("elsewhere")
+@pytest.mark.parametrize(
+    "megabytes",
+    [80, 120, 170, 300],
+)
 def test_memory(desk, new, megabytes):
     old = snapshot(desk.install)
     desk.python = ("prlimit", f"--as={megabytes << 20}", sys.executable)
@@ -95,7 +108,7 @@ def test_memory(desk, new, megabytes):
     again(desk, old, new)
 
 
-@pytest.mark.parametrize("files", [16, 18, 20, 22, 25, 30, 40])
+@pytest.mark.parametrize("files", [18, 20, 25, 40])
 def test_files(desk, new, files):
     old = snapshot(desk.install)
     desk.python = ("prlimit", f"--nofile={files}", sys.executable)
@@ -105,7 +118,7 @@ def test_files(desk, new, files):
     again(desk, old, new)
 
 
-@pytest.mark.parametrize("inodes", [0, 1, 3, 6])
+@pytest.mark.parametrize("inodes", [0, 6])
 def test_inodes(small_disk, new, inodes):
     desk = small_disk("size=40m,nr_inodes=1k")
     old = snapshot(desk.install)
@@ -119,7 +132,7 @@ def test_inodes(small_disk, new, inodes):
     again(desk, old, new)
 
 
-@pytest.mark.parametrize("kib", [0, 40, 200, 1000])
+@pytest.mark.parametrize("kib", [0, 200])
 def test_space(small_disk, new, kib):
     desk = small_disk("size=12m")
     old = snapshot(desk.install)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import threading
 from collections.abc import Callable
@@ -122,13 +123,11 @@ class FactBook:
             entry = self._entries.get(key)
             if entry is None:
                 entry = self._entries[key] = Future()
-                # A daemon thread of our own: concurrent.futures would join it at exit, and a
-                # probe stuck in the kernel would then hold the whole run.
-                thread = threading.Thread(
-                    target=self._read, args=(probe, args, entry), name=_words(probe), daemon=True
-                )
+                # Not concurrent.futures: it would join the thread at exit, and a probe stuck in
+                # the kernel would then hold the whole run. Not threading: where memory is short
+                # it waits without end for a thread that died before it could say that it began.
                 try:
-                    thread.start()
+                    _thread.start_new_thread(self._read, (probe, args, entry))
                 except (RuntimeError, MemoryError) as error:
                     entry.set_exception(_cannot_start(probe, error))
         return entry
