@@ -116,7 +116,8 @@ class Recording:
         self._judged.add(report.nodeid)
         told: dict[str, Any] | None = getattr(report, "modelmedic", None)
         finding = _finding(told) if told is not None else self._of_stranger(report)
-        self._mask(report, finding if told is not None or report.when != "teardown" else None)
+        if report.longrepr is not None or report.sections:  # most have nothing to mask
+            self._mask(report, finding if told is not None or report.when != "teardown" else None)
         if finding is not None:
             self._add(report, finding)
         report.user_properties = self._properties(report.nodeid)

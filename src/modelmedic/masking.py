@@ -107,6 +107,7 @@ _RULES: tuple[tuple[tuple[str, ...], re.Pattern[str], str], ...] = (
         MASK,
     ),
 )
+_WORDS = tuple(word for words, _pattern, _left in _RULES for word in words)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,12 +175,10 @@ def _rules_for(text: str) -> list[tuple[re.Pattern[str], str]]:
 
     All, where a letter is not ASCII: to a pattern, some of those are the same as an ASCII letter.
     """
-    if not text.isascii():
-        return [(pattern, left) for _words, pattern, left in _RULES]
-    small = text.lower()
-    return [
-        (pattern, left) for words, pattern, left in _RULES if any(word in small for word in words)
-    ]
+    is_there = text.lower().__contains__ if text.isascii() else bool
+    if not any(map(is_there, _WORDS)):  # nearly always
+        return []
+    return [(pattern, left) for words, pattern, left in _RULES if any(map(is_there, words))]
 
 
 def _is_telling(name: str) -> bool:
