@@ -212,7 +212,7 @@ def test_after(after): '''It has a fixture.'''
 def test_a_fixture_that_several_checks_share_is_watched_when_it_ends(room, scope):
     run = room.run(
         HEAD
-        + f'''
+        + f"""
 @pytest.fixture(scope={scope!r})
 def shared(context):
     yield
@@ -224,7 +224,7 @@ class TestTogether:
 
     @pytest.mark.check("room.last", area="system")
     def test_last(self, shared): "It shares a fixture."
-''',
+""",
     )
     assert_named(run, "The check room.last broke its promise: it was about to write")
     assert by_check(run)["room.first"]["outcome"] == "passed"
