@@ -55,6 +55,23 @@ def test_a_rule_is_never_passed_over_where_it_finds_something(needed, pattern, d
     assert any(word in found for word in needed)
 
 
+@pytest.mark.parametrize(
+    "token",
+    [
+        *(f"{start}0123456789abcdef" for start in ("hf_", "api_org_", "github_pat_", "glpat-")),
+        *(f"gh{letter}_0123456789abcdef" for letter in "pousr"),
+        *(f"{start}0123456789abcdef" for start in ("sk-", "pypi-", "npm_", "ms-", "r8_")),
+        *(f"{n}: 0123456789abcdef" for n in ("Cookie", "set-cookie", "X-API-Key", "passwd")),
+        *(f"{n}: 0123456789abcdef" for n in ("proxy-authorization", "my_secret", "APIKEY")),
+        *(f"/x{mark}sig=0123456789abcdef" for mark in "?&"),
+        *(f"{word} 0123456789abcdef" for word in ("bearer", "BASIC")),
+        "eyJ0123456789.0123456789abcdef.x",
+    ],
+)
+def test_each_form_of_a_credential_is_hidden(token):
+    assert "456789abcdef" not in MASKER.mask(f"what was {token} there")
+
+
 def test_home_becomes_a_tilde_and_the_rest_of_the_path_stays():
     assert MASKER.mask("/home/jane.doe/models/a.bin") == "~/models/a.bin"
 
