@@ -24,12 +24,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-from measuring import CHECKOUT, RUNS, Cost, cost_of, line, own_environment
+from measuring import CHECKOUT, PYTEST, RUNS, Cost, cost_of, line, own_environment, plain_ini
 
 PREFLIGHT_BAR_SECONDS = 1.5
 COLLECT_BAR_SECONDS = 0.45
-# -I as start.py does; hypothesis is a test tool of ours and takes 0.3 s to import.
-PYTEST = [sys.executable, "-I", "-m", "pytest", "-p", "no:hypothesispytest"]
 
 
 def main() -> int:
@@ -70,12 +68,7 @@ def _peer(place: Path, count: int) -> list[str]:
         tests = range(number, count, files)
         text = "\n".join(f"def test_{test}():\n    pass\n" for test in tests)
         (room / f"test_{number}.py").write_text(text, encoding="utf-8")
-    ini = place / "peer.ini"
-    ini.write_text(
-        f"[pytest]\naddopts = --import-mode=importlib -p no:anyio\ncache_dir = {place / 'cache'}\n",
-        encoding="utf-8",
-    )
-    return [*PYTEST, "-c", str(ini), f"--rootdir={room}", str(room), "--co", "-q"]
+    return [*PYTEST, "-c", str(plain_ini(place)), f"--rootdir={room}", str(room), "--co", "-q"]
 
 
 def _run(argv: list[str], place: Path, expected: set[int] | None = None) -> Cost:

@@ -18,7 +18,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from measuring import CHECKOUT, RUNS, Cost, cost_of, line, own_environment
+from measuring import CHECKOUT, PYTEST, RUNS, Cost, cost_of, line, own_environment
 
 CHECKS = 2_000
 BAR_RATIO = 1.05
@@ -41,10 +41,9 @@ def main() -> int:
         room = place / "test_cost.py"
         room.write_text(ROOM.format(checks=checks), encoding="utf-8")
         start = [
-            sys.executable, "-I", "-m", "pytest", "-p", "no:hypothesispytest", "-q",
-            "-c", str(CHECKOUT / "pyproject.toml"), f"--rootdir={place}", "-pmodelmedic.entry",
-            str(room), "--profile=wan2.2-ti2v-5b", "--stage=preflight", "--offline",
-            f"--report-dir={place / 'report'}",
+            *PYTEST, "-q", "-c", str(CHECKOUT / "pyproject.toml"), f"--rootdir={place}",
+            "-pmodelmedic.entry", str(room), "--profile=wan2.2-ti2v-5b", "--stage=preflight",
+            "--offline", f"--report-dir={place / 'report'}",
         ]  # fmt: skip
         ways = {"watched": start, "peer": [*start, "-p", "no:modelmedic:purity"]}
         for argv in ways.values():

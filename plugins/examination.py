@@ -38,9 +38,10 @@ def _context(config: pytest.Config) -> Context:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Parametrize checks over what the profile lists."""
     found = examination.of(metafunc.config)
-    if found is None or metafunc.definition.get_closest_marker("check") is None:
+    names = [name for name in _SUBJECTS if name in metafunc.fixturenames]
+    if found is None or not names or metafunc.definition.get_closest_marker("check") is None:
         return
-    for name in [name for name in _SUBJECTS if name in metafunc.fixturenames]:
+    for name in names:
         entries = _SUBJECTS[name](found.context)
         metafunc.parametrize(
             name, [value for _id, value in entries], ids=[text for text, _value in entries]
@@ -112,10 +113,10 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip what belongs to a finished install while only the machine is judged."""
     found = examination.of(item.config)
-    marker = item.get_closest_marker("check")
-    if found is None or marker is None:
+    if found is None or found.context.is_installed:
         return
-    if marker.kwargs.get("stage") == "installed" and not found.context.is_installed:
+    marker = item.get_closest_marker("check")
+    if marker is not None and marker.kwargs.get("stage") == "installed":
         pytest.skip("There is no install yet; this is judged once there is one.")
 
 

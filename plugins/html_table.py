@@ -37,6 +37,7 @@ class HtmlTable:
         self.config = config
         self.examination = found
         self._report: Any = None  # pytest-html's own data
+        self._cell = ("", "")  # node id, its cell: each phase of a check asks for the same
 
     @property
     def recording(self) -> Any:
@@ -57,10 +58,16 @@ class HtmlTable:
     @pytest.hookimpl(optionalhook=True)
     def pytest_html_results_table_row(self, report: Any, cells: list[str]) -> None:
         """Show the outcome, and the test id masked and escaped: pytest-html does neither."""
-        finding = self.recording.told(report.nodeid)
+        if _has_no_row(report):
+            cells.clear()  # else pytest-html makes the whole row before it drops it
+            return
+        recording = self.recording
+        finding = recording.told(report.nodeid)
         outcome = finding.outcome if finding is not None else report.outcome
-        nodeid = html.escape(self.recording.recorder.mask(report.nodeid))
-        cells[1] = f'<td class="col-testId">{nodeid}</td>'
+        if report.nodeid != self._cell[0]:
+            nodeid = html.escape(recording.recorder.mask(report.nodeid))
+            self._cell = (report.nodeid, f'<td class="col-testId">{nodeid}</td>')
+        cells[1] = self._cell[1]
         cells.insert(1, f'<td class="col-outcome">{html.escape(outcome)}</td>')
 
     @pytest.hookimpl(optionalhook=True)
@@ -79,9 +86,17 @@ class HtmlTable:
             data = self._report.data
             for key in [key for key in data["environment"] if key not in _METADATA]:
                 del data["environment"][key]
-            for nodeid in list(data["tests"]):
-                data["tests"][self.recording.recorder.mask(nodeid)] = data["tests"].pop(nodeid)
+            tests, mask = data["tests"], self.recording.recorder.mask
+            for nodeid in list(tests):
+                tests[mask(nodeid)] = tests.pop(nodeid)
         prefix.append(
             "<p>Result is pytest's own word; Outcome is modelmedic's. The filters below know "
             "pytest's words only.</p>"
         )
+
+
+def _has_no_row(report: Any) -> bool:
+    """Return whether pytest-html drops a report's row: it takes at most output of a teardown."""
+    if report.outcome != "passed":
+        return False
+    return report.when == "setup" or (report.when == "teardown" and not report.sections)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from modelmedic import examination, verdicts
+from modelmedic import examination, purity, verdicts
 from modelmedic.errors import CannotTell
 from modelmedic.examination import Examination
 from modelmedic.findings import Finding, Outcome
@@ -95,7 +95,7 @@ class Protocol:
         self.examination.names[judged.nodeid] = judged.check
         stopped = self._not_judged(item, judged)
         if stopped is not None:
-            self._leave(item, nextitem)
+            self._leave(item, nextitem, judged)
             return [stopped], []
         if self.examination.mode != "check":
             self.generation = self.examination.engine.generation()
@@ -120,7 +120,7 @@ class Protocol:
             is_healed = now.outcome is Outcome.PASSED
             source, outcome = (verdict, Outcome.HEALED) if is_healed else (now, now.outcome)
             finding = source.finding(judged, outcome=outcome, attempts=attempts)
-        problem = self._leave(item, nextitem)
+        problem = self._leave(item, nextitem, judged)
         return self._stamped(item, phases, finding, problem), phases
 
     def _tell(
@@ -251,14 +251,22 @@ class Protocol:
             del report.wasxfail
         return call, report
 
-    def _leave(self, item: pytest.Function, nextitem: pytest.Item | None) -> Phase | None:
-        """Tear down what the next item does not share; return the failing phase, if any."""
+    def _leave(
+        self, item: pytest.Function, nextitem: pytest.Item | None, judged: Judged
+    ) -> Phase | None:
+        """Tear down what the next item does not share; return the failing phase, if any.
+
+        No hook of a phase goes round this, so the check is held to its promise here.
+        """
         state = item.session._setupstate  # noqa: SLF001 - there is no public way to leave
-        call = pytest.CallInfo.from_call(
-            lambda: state.teardown_exact(nextitem),
-            when="teardown",
-            reraise=(pytest.exit.Exception, KeyboardInterrupt),
-        )
+        watch = purity.Watch(f"the check {judged.check}")
+
+        def body() -> None:
+            with purity.watching(watch):
+                state.teardown_exact(nextitem)
+
+        reraise = (pytest.exit.Exception, KeyboardInterrupt)
+        call = pytest.CallInfo.from_call(body, when="teardown", reraise=reraise)
         if call.excinfo is None:
             return None
         return call, pytest.TestReport.from_item_and_call(item, call)

@@ -17,7 +17,7 @@ from modelmedic.endings import broken_off, exit_code
 from modelmedic.errors import message
 from modelmedic.examination import Examination
 from modelmedic.findings import Attempt, Finding, Outcome
-from modelmedic.records import Recorder, write_text
+from modelmedic.records import Recorder, write_parts, write_text
 from modelmedic.summary import record_verdict
 from modelmedic.text import visible
 
@@ -116,7 +116,8 @@ class Recording:
         self._judged.add(report.nodeid)
         told: dict[str, Any] | None = getattr(report, "modelmedic", None)
         finding = _finding(told) if told is not None else self._of_stranger(report)
-        self._mask(report, finding if told is not None or report.when != "teardown" else None)
+        if report.longrepr is not None or report.sections:  # most have nothing to mask
+            self._mask(report, finding if told is not None or report.when != "teardown" else None)
         if finding is not None:
             self._add(report, finding)
         report.user_properties = self._properties(report.nodeid)
@@ -141,7 +142,7 @@ class Recording:
     def _add(self, report: pytest.TestReport, finding: Finding) -> None:
         findings = self.examination.findings
         earlier = self._told.get(report.nodeid)
-        if earlier in findings:
+        if earlier is not None and earlier in findings:  # seldom; the list is long
             findings[findings.index(earlier)] = finding
         else:
             findings.append(finding)
@@ -284,12 +285,11 @@ class Recording:
         path = self.examination.report_dir / "report.html"
         renderer = rooms.load("reports", "html")
         try:
-            below = path.read_text(encoding="utf-8", errors="backslashreplace")
+            below = path.read_bytes()
         except FileNotFoundError:
-            text = renderer.render(record)
+            write_text(path, renderer.render(record), is_private=False)
         else:
-            text = renderer.on_top_of(below, record)
-        write_text(path, text, is_private=False)
+            write_parts(path, renderer.on_top_of(below, record), is_private=False)
 
     def _finish_junit(self) -> None:
         """Mask the names in junit.xml: the host's, and of the checks; the rest came masked."""

@@ -68,7 +68,8 @@ _AFTER = """
 </div>
 </details>
 """
-_SCRIPT = re.compile(r"<script>(.*?)</script>", re.DOTALL)
+_SCRIPT = re.compile(rb"<script>(.*?)</script>", re.DOTALL)
+_BODY = re.compile(rb"<body[^>]*>")
 
 
 def render(record: Mapping[str, Any]) -> str:
@@ -78,31 +79,30 @@ def render(record: Mapping[str, Any]) -> str:
     )
 
 
-def on_top_of(below: str, record: Mapping[str, Any]) -> str:
-    """Return pytest-html's page with our block on top and its own part folded below.
+def on_top_of(below: bytes, record: Mapping[str, Any]) -> tuple[bytes | memoryview, ...]:
+    """Return pytest-html's page with our block on top and its own part folded below, in parts.
 
     A content policy is added that lets run only the scripts the page already has and lets nothing
     be fetched: even if a name from outside were not escaped somewhere, it could do nothing.
+
+    Bytes, and views of them: the page of a long run is large, and text would be many copies of it.
     """
-    head, opening, body = _split(below)
-    scripts = [match.group(1) for match in _SCRIPT.finditer(body)]
-    raw, footer, end = body.rpartition("<footer>")
-    if not footer:  # a later pytest-html: it goes below, unfolded
-        raw, end = "", body
-    policy = _HEAD.format(html.escape(_policy(scripts)))
-    return _encodable(
-        "".join(
-            (
-                head.replace("</head>", f"{policy}</head>", 1),
-                opening,
-                block(record),
-                _BEFORE.format(counted(len(record["findings"]), "check")),
-                raw,
-                _AFTER,
-                footer,
-                end,
-            )
-        )
+    scripts = [match.group(1) for match in _SCRIPT.finditer(below)]
+    policy = _encoded(_HEAD.format(html.escape(_policy(scripts))))
+    opening = _BODY.search(below)
+    start, rest = opening.span() if opening is not None else (0, 0)
+    footer = below.rfind(b"<footer>", rest)
+    if footer < 0:  # a later pytest-html: it goes below, unfolded
+        footer = rest
+    view = memoryview(below)
+    return (
+        below[:start].replace(b"</head>", policy + b"</head>", 1),
+        view[start:rest],
+        _encoded(block(record)),
+        _encoded(_BEFORE.format(counted(len(record["findings"]), "check"))),
+        view[rest:footer],
+        _encoded(_AFTER),
+        view[footer:],
     )
 
 
@@ -157,26 +157,21 @@ def _with_attempts(findings: list[dict[str, Any]], *, planned: bool) -> list[dic
     return chosen
 
 
-def _split(page: str) -> tuple[str, str, str]:
-    """Return what comes before the body, its opening tag, and the rest."""
-    match = re.search(r"<body[^>]*>", page)
-    if match is None:
-        return "", "", page
-    return page[: match.start()], match.group(0), page[match.end() :]
-
-
-def _policy(scripts: list[str] | tuple[()]) -> str:
+def _policy(scripts: list[bytes] | tuple[()]) -> str:
     """Return a content security policy: inline styles, these scripts, no network."""
-    hashes = [
-        base64.b64encode(hashlib.sha256(text.encode("utf-8", "backslashreplace")).digest())
-        for text in scripts
-    ]
+    # A browser hashes a script after it has made each end of a line a newline.
+    lines = (text.replace(b"\r\n", b"\n").replace(b"\r", b"\n") for text in scripts)
+    hashes = [base64.b64encode(hashlib.sha256(text).digest()) for text in lines]
     allowed = " ".join(f"'sha256-{digest.decode()}'" for digest in hashes) or "'none'"
     return f"default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src {allowed}"
 
 
+def _encoded(text: str) -> bytes:
+    return text.encode("utf-8", "backslashreplace")
+
+
 def _encodable(page: str) -> str:
-    return page.encode("utf-8", "backslashreplace").decode("utf-8")
+    return _encoded(page).decode("utf-8")
 
 
 def _shown(value: Any) -> Any:

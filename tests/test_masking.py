@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelmedic.masking import Masker
+from modelmedic.masking import _RULES, Masker
 
 MASKER = Masker(
     homes=("/home/jane.doe",),
@@ -38,10 +38,38 @@ TOKEN = "hf_" + "AbCdEfGhIjKlMnOpQrStUvWx"
         ("/home/jane.doe/models/x", "jane.doe"),
         ("on host thinkpad7, port 3", "thinkpad7"),
         ("owner jane.doe", "jane.doe"),
+        ("pa\u017f\u017fword = hunter22", "hunter22"),  # to a pattern, the long s is an s
+        ("author\u0131zation: hunter22", "hunter22"),  # and the i without a dot an i
+        ("x-api-\u212aey: hunter22", "hunter22"),
     ],
 )
 def test_a_secret_is_hidden(text, hidden):
     assert hidden not in MASKER.mask(text)
+
+
+@pytest.mark.parametrize(("needed", "pattern"), [rule[:2] for rule in _RULES])
+@given(data=st.data())
+def test_a_rule_is_never_passed_over_where_it_finds_something(needed, pattern, data):
+    text = data.draw(st.from_regex(pattern, alphabet=st.characters(codec="ascii")))
+    found = pattern.search(text)[0].lower()
+    assert any(word in found for word in needed)
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        *(f"{start}0123456789abcdef" for start in ("hf_", "api_org_", "github_pat_", "glpat-")),
+        *(f"gh{letter}_0123456789abcdef" for letter in "pousr"),
+        *(f"{start}0123456789abcdef" for start in ("sk-", "pypi-", "npm_", "ms-", "r8_")),
+        *(f"{n}: 0123456789abcdef" for n in ("Cookie", "set-cookie", "X-API-Key", "passwd")),
+        *(f"{n}: 0123456789abcdef" for n in ("proxy-authorization", "my_secret", "APIKEY")),
+        *(f"/x{mark}sig=0123456789abcdef" for mark in "?&"),
+        *(f"{word} 0123456789abcdef" for word in ("bearer", "BASIC")),
+        "eyJ0123456789.0123456789abcdef.x",
+    ],
+)
+def test_each_form_of_a_credential_is_hidden(token):
+    assert "456789abcdef" not in MASKER.mask(f"what was {token} there")
 
 
 def test_home_becomes_a_tilde_and_the_rest_of_the_path_stays():

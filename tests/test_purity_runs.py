@@ -208,6 +208,29 @@ def test_after(after): '''It has a fixture.'''
     assert not (room.folder / "install" / "new").exists()
 
 
+@pytest.mark.parametrize("scope", ["class", "module", "session"])
+def test_a_fixture_that_several_checks_share_is_watched_when_it_ends(room, scope):
+    run = room.run(
+        HEAD
+        + f"""
+@pytest.fixture(scope={scope!r})
+def shared(context):
+    yield
+    (context.place / "new").write_text("x")
+
+class TestTogether:
+    @pytest.mark.check("room.first", area="system")
+    def test_first(self, shared): "It shares a fixture."
+
+    @pytest.mark.check("room.last", area="system")
+    def test_last(self, shared): "It shares a fixture."
+""",
+    )
+    assert_named(run, "The check room.last broke its promise: it was about to write")
+    assert by_check(run)["room.first"]["outcome"] == "passed"
+    assert not (room.folder / "install" / "new").exists()
+
+
 # -- who is not watched ----------------------------------------------------------------------------
 
 

@@ -178,6 +178,28 @@ def test_what_only_the_closing_pass_found_is_in_every_file(room):
 # -- names from outside --------------------------------------------------------------------------
 
 
+SPEAKING = """
+@pytest.fixture
+def speaking():
+    print("said while made")
+    yield
+    print("said at the end")
+
+@pytest.mark.check("room.speaks", area="system")
+def test_speaks(speaking): "It says something."
+
+@pytest.mark.check("room.silent", area="system")
+def test_silent(): "It says nothing."
+"""
+
+
+def test_a_row_holds_what_was_said_in_all_phases_and_none_is_of_a_phase_that_passed(room):
+    rows = {row["testId"].rpartition("::")[2]: row for row in room.run(SPEAKING).rows}
+    assert set(rows) == {"test_speaks", "test_silent"}
+    assert "said while made" in rows["test_speaks"]["log"]
+    assert "said at the end" in rows["test_speaks"]["log"]
+
+
 def test_hostile_names_are_whole_in_the_record(hostile):
     jsonschema.validate(hostile.record, SCHEMA)
     whats = [f["what"] for f in hostile.record["findings"]]

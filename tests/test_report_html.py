@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import html
 import re
 
@@ -176,6 +178,36 @@ def test_the_pages_fetch_nothing_and_name_no_other_script(seven):
         assert rules["default-src"] == "'none'"
         assert "unsafe" not in rules["script-src"]
         assert not re.search(r"<link|@import|url\(|\bsrc=\"[^\"]", page)
+
+
+PAGE = (
+    "<html><head><title>x</title></head><body class='y'>\n<h1>Gr\u00fcn</h1>\n"
+    "<script>\n  const a = 1\n</script>\n<footer><script>b()</script></footer></body></html>\n"
+)
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+def test_our_block_lies_on_top_of_a_page_of_which_nothing_is_lost(newline):
+    below = PAGE.replace("\n", newline).encode()
+    page = b"".join(rooms.load("reports", "html").on_top_of(below, a_record([]))).decode()
+    before, opening, rest = page.partition("<body class='y'>")
+    block, raw, after = rest.partition('<details class="mm-raw">')
+    assert opening
+    assert raw
+    assert re.search("<head>.*Content-Security-Policy.*</head>", before, re.DOTALL)
+    assert '<section class="mm"' in block
+    assert after.index("Gr\u00fcn") < after.index("</details>") < after.index("<footer>")
+    for script in ("\n  const a = 1\n", "b()"):  # hashed as a browser does: newlines alone
+        digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+        assert html.escape(f"'sha256-{digest}'") in before
+
+
+@pytest.mark.parametrize("below", ["", "<p>no body, no footer</p>", "<body><p>no footer</p>"])
+def test_a_page_of_another_make_still_lies_below_our_block(below):
+    parts = rooms.load("reports", "html").on_top_of(below.encode(), a_record([]))
+    page = b"".join(parts).decode()
+    start = page.index('<section class="mm"')
+    assert below.removeprefix("<body>") in page[start:]
 
 
 # -- in a browser --------------------------------------------------------------------------------

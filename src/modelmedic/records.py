@@ -183,6 +183,20 @@ def write_json(path: Path, value: Any, *, is_private: bool = True) -> None:
 
 def write_text(path: Path, text: str, *, is_private: bool = True) -> None:
     """Write text so that ``path`` is either the old file or the whole new one."""
+    data = text.encode("utf-8", errors="backslashreplace")
+    write_parts(path, (data,), is_private=is_private)
+
+
+def write_parts(
+    path: Path, parts: Iterable[bytes | memoryview], *, is_private: bool = True
+) -> None:
+    """Write bytes that come in parts so that ``path`` is either the old file or the whole new one.
+
+    Args:
+        path: The file.
+        parts: In their order.
+        is_private: Only this user may read it (0600); else the umask decides.
+    """
     part = path.with_name(f".{path.name}-{secrets.token_hex(4)}")
     handle = os.open(
         part,
@@ -191,7 +205,7 @@ def write_text(path: Path, text: str, *, is_private: bool = True) -> None:
     )
     try:
         with os.fdopen(handle, "wb") as stream:
-            stream.write(text.encode("utf-8", errors="backslashreplace"))
+            stream.writelines(parts)
         part.replace(path)
     except BaseException:
         part.unlink(missing_ok=True)
