@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from modelmedic import examination
-from modelmedic.errors import ModelmedicError, RecoveryRefused
+from modelmedic.errors import CannotTell, ModelmedicError, RecoveryRefused
 from modelmedic.examination import Examination
 from modelmedic.findings import Attempt, Outcome
 from modelmedic.healing import extensions
@@ -107,7 +107,7 @@ class Healer:
                         continue
                     phases, now = self._apply(item, judged, repair, runner)
                     generation = self.engine.generation()
-            except RecoveryRefused as error:
+            except (RecoveryRefused, CannotTell) as error:  # CannotTell: the journals
                 attempts.append(repair.attempt("refused", str(error)))
                 continue
             if now is not None:

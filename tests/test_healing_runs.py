@@ -290,3 +290,16 @@ def test_pytests_own_options_still_work(desk, options):
     out, _err = process.communicate(timeout=60)
     assert process.returncode == {"--co": 0, "--setup-plan": 5}.get(options[0], 1), out
     assert "INTERNALERROR" not in out
+
+
+def test_journals_that_cannot_be_read_refuse_every_repair_in_words(desk):
+    folder = journal.folder(desk.folder.parent / "state", desk.install)
+    folder.parent.mkdir(parents=True)
+    folder.write_text("a file where the journals belong")
+    code, out, found = run(desk, HEALS, "--heal")
+    assert code == 1
+    assert "INTERNALERROR" not in out
+    (tried,) = found["try.needed"]["attempts"]
+    assert tried["verdict"] == "refused"
+    assert "cannot be read" in tried["error"]
+    assert not (desk.install / "extra").exists()
