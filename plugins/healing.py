@@ -9,16 +9,17 @@ from typing import Any
 import pytest
 
 from modelmedic import examination
-from modelmedic.errors import CannotTell, ModelmedicError, RecoveryRefused
+from modelmedic.errors import CannotTell, ModelmedicError, RecoveryFailed, RecoveryRefused
 from modelmedic.examination import Examination
 from modelmedic.findings import Attempt, Outcome
 from modelmedic.healing import extensions
 from modelmedic.healing.classify import classify
 from modelmedic.healing.effectiveness import Effectiveness
 from modelmedic.healing.engine import Plan
-from modelmedic.healing.interrupts import Interrupts
+from modelmedic.healing.interrupts import Interrupts, OutOfTime
 from modelmedic.healing.registry import Recovery, family_of
 from modelmedic.healing.repair import NotAllowed, Repair
+from modelmedic.limits import TimeoutManager
 from modelmedic.verdicts import Judged, Verdict
 
 _GOOD = frozenset({Outcome.PASSED, Outcome.DEGRADED})
@@ -31,7 +32,6 @@ def pytest_configure(config: pytest.Config) -> None:
         return
     if found.mode != "check":
         config.pluginmanager.register(Healer(config, found), "modelmedic:healer")
-    if found.mode in {"apply", "ask"}:
         found.interrupts.install()
 
 
@@ -239,8 +239,10 @@ class Healer:
         repair = self.active
         if repair is None or fixturedef.argname != repair.recovery.name:
             return (yield)
+        seconds = TimeoutManager().get_timeout(repair.recovery.limit)
         try:
-            value = yield
+            with self.interrupts.limited(seconds):
+                value = yield
             repair.refuse_empty()
             self.effectiveness.inform(repair.plan)
             self.effectiveness.refuse_tried(repair, self._command(repair, "--heal-again"))
@@ -250,6 +252,9 @@ class Healer:
                 self._consent(repair)
                 with self._shown(repair):
                     repair.applied = self.engine.apply(repair.plan)
+        except OutOfTime as error:
+            repair.problem = _too_long(repair, seconds)
+            raise repair.problem from error
         except BaseException as error:
             repair.problem = error
             raise
@@ -316,6 +321,14 @@ class Healer:
         self.effectiveness.log.read()  # workers repaired, and cannot tell
         if trouble := self.effectiveness.log.trouble:
             found.notes.append(trouble)
+
+
+def _too_long(repair: Repair, seconds: int) -> RecoveryFailed:
+    return RecoveryFailed(
+        f"{repair.recovery.name} did not say within {seconds} s what it would change, and was "
+        "ended; nothing was touched.",
+        "Most often a dead network drive or a very slow disk.",
+    )
 
 
 def _attempt_of(repair: Repair, *, healed: bool, is_stopped: bool, trouble: str) -> Attempt:

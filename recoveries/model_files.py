@@ -10,7 +10,7 @@ from modelmedic.healing.repair import Repair
 from modelmedic.strategies import weights
 
 
-@recovery("model_validation", order=10, limit="quick_repair")
+@recovery("model_validation", order=10, limit="model_download")
 def move_misplaced_model_file(repair: Repair, context: Context) -> Iterator[None]:
     """Move a file with the right bytes from elsewhere in the install to where it belongs.
 

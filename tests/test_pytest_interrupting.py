@@ -149,6 +149,33 @@ def undo(room: Room) -> str:
     ).stdout  # fmt: skip
 
 
+HANGING_PLAN = """
+from modelmedic.limits import TimeoutManager
+from modelmedic.strategies import files
+TimeoutManager.DEFAULT_TIMEOUTS = {**TimeoutManager.DEFAULT_TIMEOUTS, "quick_repair": 1}
+
+def hang(context, subject):
+    try:
+        time.sleep(60)
+    except Exception:  # a limit that this could catch would be none
+        time.sleep(60)
+    yield
+
+files.plan_missing_folder = hang
+"""
+
+
+@pytest.mark.parametrize("mode", ["--heal", "--heal=plan"])
+def test_a_recovery_that_hangs_over_its_plan_is_ended_and_the_run_goes_on(room, mode):
+    run = room.run(FOLDERS + HANGING_PLAN + heals("first") + HOLDS, mode)
+    assert run.code == 1, run.out
+    assert run.outcomes() == {"room.first": "failed", "room.holds": "passed"}
+    (tried,) = run.record["findings"][0]["attempts"]
+    assert tried["verdict"] == ("failed" if mode == "--heal" else "refused")
+    assert "did not say within 1 s" in tried["error"]
+    assert (verdicts_in(room), folders_in(room)) == ([], set())
+
+
 # --- the debugger: the room gives it no keyboard, so it leaves at its first question
 
 

@@ -77,7 +77,8 @@ class Recovery:
         family: One of `FAMILIES`.
         order: Rank inside its family; smaller comes first.
         risk: The least risk class it has; the plan's own cost may raise it.
-        limit: Its time limit, an operation name of `TimeoutManager`.
+        limit: How long it may take to plan, an operation name of `TimeoutManager`; what it then
+            does has the limits of its operations.
         title: First line of its docstring.
         function: The fixture function, a generator that yields once.
         distribution: Who brings it: "modelmedic", or a distribution's name and version.
