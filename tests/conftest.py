@@ -20,8 +20,15 @@ def pytest_configure(config):
     print_seconds(config)
 
 
-def pytest_collection_modifyitems(items):
-    """Give each test a time limit; not in the ini file, where checks would get it too."""
+def pytest_collection_modifyitems(config, items):
+    """Leave out what takes many minutes unless it is named, and give each test a time limit.
+
+    Not in the ini file, where checks would get the limit too.
+    """
+    if "full" not in (config.option.markexpr or ""):
+        left_out = [item for item in items if item.get_closest_marker("full")]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if not item.get_closest_marker("full")]
     for item in items:
         if not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(_TIMEOUT_SECONDS))

@@ -10,7 +10,7 @@ from modelmedic.testing.conformance import conformance, missing
 
 for _case in CASES:
     globals()[f"test_{_case.recovery}"] = conformance(_case)
-    globals()[f"test_{_case.recovery}_in_full"] = pytest.mark.slow(conformance(_case, full=True))
+    globals()[f"test_{_case.recovery}_in_full"] = pytest.mark.full(conformance(_case, full=True))
 
 
 def test_every_recovery_has_a_case():

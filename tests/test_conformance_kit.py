@@ -15,6 +15,8 @@ from support import CHECKOUT, child_env
 from modelmedic.testing.conformance import PROMISES, Case, prepare_demo
 from modelmedic.testing.conformance.snapshot import SAME, UNTOUCHED, differences, take
 
+pytestmark = pytest.mark.slow
+
 WRONG = Path(__file__).with_name("wrong_recoveries")
 # What is wrong, the promise that must catch it, and what the message must say.
 CAUGHT = [

@@ -17,6 +17,7 @@ SHARD = "model/diffusion_pytorch_model-00002-of-00003.safetensors"
 TORN = '{"steps": 33, "size": "32*32", "se'
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.skipif(sys.platform != "linux", reason="prlimit, mount"),
     pytest.mark.skipif(not shutil.which("prlimit"), reason="no prlimit (util-linux)"),
 ]

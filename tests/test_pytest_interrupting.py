@@ -37,6 +37,8 @@ UNJUDGED = heals(
     "        time.sleep(60)\n",
 )
 # A repair that takes longer than --timeout allows a check, and then, unless it may go on, for ever.
+pytestmark = pytest.mark.slow
+
 SLOW_REPAIR = """
 import pathlib
 from modelmedic.operations import kinds
