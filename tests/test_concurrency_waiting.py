@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import threading
+
 from option_support import FOLDERS, folders_in, heals, verdicts_in, wait_until
+from support import CHECKOUT, child_env, make_context
 from test_concurrency import NO_LOCKS, both, ended, room  # noqa: F401 - fixtures
+
+from modelmedic.healing.engine import Engine, Plan
+from modelmedic.operations.kinds import MakeDir
 
 STALE = """
 def wait_after_looking(context):
@@ -50,3 +59,28 @@ def test_a_lock_that_would_outlive_its_holder_is_none(room):  # noqa: F811
     assert attempt["verdict"] == "refused"
     assert "cannot be locked, so nothing was touched" in attempt["error"]
     assert folders_in(room) == set()
+
+
+def test_undo_says_whom_it_waits_for(tmp_path):
+    install = tmp_path / "install"
+    install.mkdir()
+    engine = Engine(make_context(install))
+    with engine.locked():
+        engine.keep(engine.apply(Plan("r", "c", "x::y", operations=[MakeDir("extra")])))
+        undo = subprocess.Popen(
+            [sys.executable, "-m", "modelmedic", "undo", f"--install-dir={install}"],
+            env=child_env(
+                MODELMEDIC_STATE_DIR=str(tmp_path / "state"), PYTHONPATH=str(CHECKOUT / "src")
+            ),
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        deadline = threading.Timer(60, undo.kill)  # a silent one would wait for an hour
+        deadline.start()
+        said = undo.stderr.readline()
+        deadline.cancel()
+    out, _err = undo.communicate(timeout=60)
+    assert f"process {os.getpid()}" in said
+    assert "Waiting for it" in said
+    assert undo.returncode == 0
+    assert "was undone" in out
+    assert not (install / "extra").exists()

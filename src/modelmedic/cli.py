@@ -103,7 +103,9 @@ def _undo(options: argparse.Namespace) -> int:
         profile = load_profile(options.profile, cwd=Path.cwd())
         install = Path(profile.install_dir) if profile.install_dir else None
     install = (install or Path.cwd()).absolute()
-    told = engine.undo_run(rooms.state_dir(), install, options.run_id)
+    told = engine.undo_run(
+        rooms.state_dir(), install, options.run_id, told=lambda line: print(line, file=sys.stderr)
+    )
     nothing = (
         f"Nothing to undo: no repair of {install} is on record. "
         "Another folder is named by --install-dir, or by the --profile that was healed."
