@@ -42,7 +42,14 @@ def undo_repair(journal: Journal, repair: Repair, shop: Workshop) -> str:
             unreadable.append(str(error))
     guards.refuse_as_root(shop.tree.root, [operation for _seq, operation, _note in steps])
     own = Workshop(shop.tree, journal.run_id)
-    said = undo_steps(journal, repair.number, steps, own, unreadable=unreadable)
+    if repair.verdict:  # killed from here on, it is one without a verdict: the next run ends it
+        _note(journal, "verdict", repair=repair.number, verdict="")
+    try:
+        said = undo_steps(journal, repair.number, steps, own, unreadable=unreadable)
+    except RecoveryRefused:
+        if repair.verdict:
+            _note(journal, "verdict", repair=repair.number, verdict=repair.verdict)
+        raise
     told = f"{printable(repair.recovery)} for {printable(repair.check)} "
     return " ".join([f"{told}(run {journal.run_id}) was undone.", *said])
 
