@@ -71,7 +71,7 @@ def _take(
     """Take one lock, at once or after saying who holds it."""
     import filelock
 
-    lock = _file_lock(path)
+    lock = file_lock(path)
     try:
         try:
             lock.acquire(timeout=0)
@@ -95,7 +95,8 @@ def _take(
     stack.callback(holder.clear, path)
 
 
-def _file_lock(path: Path) -> filelock.BaseFileLock:
+def file_lock(path: Path) -> filelock.BaseFileLock:
+    """Return the lock of a file, that the kernel frees with its holder; not taken yet."""
     import filelock
 
     try:
