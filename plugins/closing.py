@@ -199,6 +199,8 @@ class ClosingPass:
                     undo_repair(self.engine.journal, repair, self.engine.shop)
             except ModelmedicError as error:
                 self.found.notes.append(str(error))
+                self._restore(kept)  # it still stands, or a part of it: the last pass judges
+                self._was_undone = True
                 continue
             self._was_undone = True
             now = left - set(self._broken(left))
@@ -226,7 +228,11 @@ class ClosingPass:
                 f"another check, and could not be done again: {error}"
             )
             return
-        self._change({repair.check}, lambda _finding: kept)
+        self._restore(kept)
+
+    def _restore(self, kept: Finding | None) -> None:
+        if kept is not None:
+            self._change({kept.check}, lambda _finding: kept)
 
     def _of(self, check: str) -> Finding | None:
         return next((f for f in self.found.findings if f.check == check), None)
