@@ -17,6 +17,21 @@ KILLED = FOLDERS + heals(
     before='    if (context.place / "extra").is_dir():\n'
     "        os.kill(os.getpid(), signal.SIGKILL)\n",
 )
+# As another run would that is killed while this check is judged; no deed of the check itself.
+LEFT_BEHIND = """
+import dataclasses
+from modelmedic import purity
+from modelmedic.healing.engine import Engine, Plan
+from modelmedic.operations.kinds import MakeDir
+
+def leave_one_behind(context):
+    if (context.state_dir / "journals").exists():
+        return
+    with purity.lifted():
+        engine = Engine(dataclasses.replace(context, run_id="killed"))
+        with engine.locked():
+            engine.apply(Plan("mend_it", "left.behind", "x::y", operations=[MakeDir("left")]))
+"""
 
 
 @pytest.fixture
@@ -71,3 +86,14 @@ def test_undo_without_a_name_does_not_say_that_nothing_was_repaired(left):
     assert undo(left, *command_in(done.stderr)).returncode == 0
     done = undo(left, f"--install-dir={left.folder / 'install'}")
     assert (done.returncode, done.stdout.startswith("Nothing to undo")) == (0, True)
+
+
+def test_what_a_worker_put_in_order_is_told(tmp_path):
+    """A run killed while the worker was at its check: it undoes that before its own repair."""
+    room = Room(tmp_path / "room", host=None)
+    begins_later = heals("other", before="    leave_one_behind(context)\n")
+    run = room.run(FOLDERS + LEFT_BEHIND + begins_later, "--heal", "-n1")
+    assert run.code == 0, run.out
+    assert "mend_it for left.behind" in run.out
+    assert "was undone." in run.out
+    assert not (room.folder / "install" / "left").exists()
