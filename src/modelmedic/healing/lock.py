@@ -110,7 +110,8 @@ def file_lock(path: Path) -> filelock.BaseFileLock:
 def _lock_files(state_dir: Path, install: Path) -> Iterator[Path]:
     locks = state_dir / "locks"
     make_private_folders(locks)
-    yield locks / f"{hashlib.sha256(os.fsencode(install)).hexdigest()[:16]}.lock"
+    real = os.fsencode(os.path.realpath(install))  # as the journals: it is one by any path
+    yield locks / f"{hashlib.sha256(real).hexdigest()[:16]}.lock"
     if install.is_dir():
         tree = Tree(install)
         with contextlib.suppress(NotADirectoryError):  # said below, with what lies there
