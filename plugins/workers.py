@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import json
+import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -27,6 +30,21 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     if found is None or config.option.dist != "load":
         return None
     return _chains(found.report_dir / GROUPS_NAME)(config, log)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let a worker say what it waits for: that may be an hour."""
+    found = examination.of(config)
+    if found is not None and found.is_worker and getattr(config.option, "verbose", 0) >= 0:
+        found.engine.told = functools.partial(_say, config)
+
+
+def _say(config: pytest.Config, line: str) -> None:
+    """Write past capture to the standard error that workers here share with their controller."""
+    capture: Any = config.pluginmanager.get_plugin("capturemanager")
+    disabled = capture.global_and_fixture_disabled if capture else contextlib.nullcontext
+    with disabled(), contextlib.suppress(OSError):
+        os.write(2, f"\n{line}\n".encode(errors="replace"))
 
 
 @pytest.hookimpl(trylast=True)

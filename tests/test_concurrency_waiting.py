@@ -84,3 +84,19 @@ def test_undo_says_whom_it_waits_for(tmp_path):
     assert undo.returncode == 0
     assert "was undone" in out
     assert not (install / "extra").exists()
+
+
+def test_a_worker_says_whom_it_waits_for(room):  # noqa: F811
+    """It has no terminal of its own, and may wait for an hour."""
+    (room.folder / "install").mkdir()
+    engine = Engine(make_context(room.folder / "install", state_dir=room.folder / "state"))
+    with engine.locked():
+        run = room.start(FOLDERS + heals("first"), "--heal", "-n1")
+        deadline = threading.Timer(60, run.kill)  # a silent one would wait for an hour
+        deadline.start()
+        said = next((line for line in run.stdout if "Waiting for it" in line), "")
+        deadline.cancel()
+    out, _err = run.communicate(timeout=60)
+    assert f"process {os.getpid()}" in said
+    assert run.returncode == 0, out
+    assert folders_in(room) == {"first"}

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import filelock
 
 WAIT_SECONDS = 3600.0  # a repair of another run may fetch a 10 GB shard
+QUIET_SECONDS = 1.0  # most repairs of another worker end sooner; then nobody needs to hear of it
 
 
 @contextlib.contextmanager
@@ -74,7 +75,7 @@ def _take(
     lock = file_lock(path)
     try:
         try:
-            lock.acquire(timeout=0)
+            lock.acquire(timeout=min(QUIET_SECONDS, max(0.0, wait_seconds)))
         except filelock.Timeout:
             if wait_seconds <= 0:
                 raise
