@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -61,19 +62,23 @@ def test_a_lock_that_would_outlive_its_holder_is_none(room):  # noqa: F811
     assert folders_in(room) == set()
 
 
+def undo_in(folder):
+    return subprocess.Popen(
+        [sys.executable, "-m", "modelmedic", "undo", f"--install-dir={folder / 'install'}"],
+        env=child_env(
+            MODELMEDIC_STATE_DIR=str(folder / "state"), PYTHONPATH=str(CHECKOUT / "src")
+        ),
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
 def test_undo_says_whom_it_waits_for(tmp_path):
     install = tmp_path / "install"
     install.mkdir()
     engine = Engine(make_context(install))
     with engine.locked():
         engine.keep(engine.apply(Plan("r", "c", "x::y", operations=[MakeDir("extra")])))
-        undo = subprocess.Popen(
-            [sys.executable, "-m", "modelmedic", "undo", f"--install-dir={install}"],
-            env=child_env(
-                MODELMEDIC_STATE_DIR=str(tmp_path / "state"), PYTHONPATH=str(CHECKOUT / "src")
-            ),
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        )  # fmt: skip
+        undo = undo_in(tmp_path)
         deadline = threading.Timer(60, undo.kill)  # a silent one would wait for an hour
         deadline.start()
         said = undo.stderr.readline()
@@ -84,6 +89,21 @@ def test_undo_says_whom_it_waits_for(tmp_path):
     assert undo.returncode == 0
     assert "was undone" in out
     assert not (install / "extra").exists()
+
+
+def test_an_undo_that_waits_can_be_stopped(tmp_path):
+    install = tmp_path / "install"
+    install.mkdir()
+    engine = Engine(make_context(install))
+    with engine.locked():
+        engine.keep(engine.apply(Plan("r", "c", "x::y", operations=[MakeDir("extra")])))
+        undo = undo_in(tmp_path)
+        undo.stderr.readline()
+        undo.send_signal(signal.SIGINT)
+        _out, err = undo.communicate(timeout=60)
+    assert undo.returncode == 2
+    assert err.startswith("Stopped.")
+    assert (install / "extra").is_dir()
 
 
 def test_a_worker_says_whom_it_waits_for(room):  # noqa: F811

@@ -13,7 +13,7 @@ from typing import NoReturn
 from modelmedic import __version__, rooms
 from modelmedic.errors import BadProfile, ModelmedicError
 
-EXIT_OK, EXIT_FAILED, EXIT_OWN_FAULT, EXIT_USAGE = 0, 1, 3, 4
+EXIT_OK, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OWN_FAULT, EXIT_USAGE = 0, 1, 2, 3, 4
 _PYTEST_COMMANDS = {"check": [], "plan": ["--heal=plan"], "heal": ["--heal"]}
 
 
@@ -31,6 +31,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ModelmedicError as error:
         print(error, file=sys.stderr)
         return EXIT_FAILED
+    except KeyboardInterrupt:
+        begun = " What undo had begun, the next undo or --heal ends." * (arguments[0] == "undo")
+        print(f"Stopped.{begun}", file=sys.stderr)
+        return EXIT_INTERRUPTED
 
 
 def run_checks(command: str, arguments: Sequence[str]) -> int:
