@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -13,6 +14,7 @@ from modelmedic.errors import ModelmedicError
 from modelmedic.examination import Examination
 from modelmedic.findings import Attempt, Finding, Outcome
 from modelmedic.healing import journal as journals
+from modelmedic.healing import undoing
 from modelmedic.healing.engine import Plan, undo_repair
 from modelmedic.healing.evidence_log import EvidenceLog
 from modelmedic.operations import kinds
@@ -31,10 +33,16 @@ def pytest_collection(session: pytest.Session) -> None:
     found = examination.of(session.config)
     if found is None or found.is_worker or found.is_listing or session.config.option.setuponly:
         return
-    if found.mode not in {"apply", "ask"} or not found.context.place.is_dir():
+    if found.is_closing or not found.context.place.is_dir():
+        return
+    state_dir, place = found.context.state_dir, found.context.place
+    if found.mode not in {"apply", "ask"}:
+        with contextlib.suppress(ModelmedicError):  # the header says why they cannot be read
+            found.notes += undoing.left_elsewhere(state_dir, place)
         return
     try:
-        if not journals.pending(found.context.state_dir, found.context.place):
+        if not journals.pending(state_dir, place):
+            found.notes += undoing.left_elsewhere(state_dir, place)
             return
         _say(session, "a repair has no verdict: waiting for its run, if that is still at work ...")
         with found.engine.locked():
@@ -191,6 +199,8 @@ class ClosingPass:
                     undo_repair(self.engine.journal, repair, self.engine.shop)
             except ModelmedicError as error:
                 self.found.notes.append(str(error))
+                self._restore(kept)  # it still stands, or a part of it: the last pass judges
+                self._was_undone = True
                 continue
             self._was_undone = True
             now = left - set(self._broken(left))
@@ -218,7 +228,11 @@ class ClosingPass:
                 f"another check, and could not be done again: {error}"
             )
             return
-        self._change({repair.check}, lambda _finding: kept)
+        self._restore(kept)
+
+    def _restore(self, kept: Finding | None) -> None:
+        if kept is not None:
+            self._change({kept.check}, lambda _finding: kept)
 
     def _of(self, check: str) -> Finding | None:
         return next((f for f in self.found.findings if f.check == check), None)

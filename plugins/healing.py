@@ -20,6 +20,7 @@ from modelmedic.healing.interrupts import Interrupts, OutOfTime
 from modelmedic.healing.registry import Recovery, family_of
 from modelmedic.healing.repair import NotAllowed, Repair
 from modelmedic.limits import TimeoutManager
+from modelmedic.text import quoted
 from modelmedic.verdicts import Judged, Verdict
 
 _GOOD = frozenset({Outcome.PASSED, Outcome.DEGRADED})
@@ -174,9 +175,8 @@ class Healer:
             self._is_planning = False
         if self.interrupts.heard:  # the recovery may have turned it into its own error
             raise KeyboardInterrupt("interrupted")
-        if repair.problem is None:  # what the recovery itself asks for may have failed
-            errors = [call.excinfo.value for call, report in phases if report.failed]
-            repair.problem = next(iter(errors), None)
+        if repair.problem is None:
+            repair.problem = _own_error(repair, phases)
 
     def _apply(
         self, item: pytest.Function, judged: Judged, repair: Repair, runner: Any
@@ -192,6 +192,8 @@ class Healer:
         try:
             phases = runner.attempt(item, first=repair.recovery.name)
             now = runner.verdict(item, phases)
+            if repair.problem is None:
+                repair.problem = _own_error(repair, phases)
             if self.interrupts.heard:  # the recovery may have turned it into its own error
                 raise KeyboardInterrupt("interrupted")
             if repair.applied is not None and repair.problem is None and now.outcome in _GOOD:
@@ -304,13 +306,16 @@ class Healer:
             raise NotAllowed(f"{name} was not applied: {reason}.")
 
     def _command(self, repair: Repair, *options: str) -> str:
-        """Return the command that would make this repair, with what it needs to be allowed."""
+        """Return the command that would make this repair, with what it needs to be allowed.
+
+        What this run was kept to holds there as well: no more is repaired than was asked for.
+        """
         found = self.examination
         classes = sorted({*found.allowed, repair.plan.risk} - {"safe"})
         allow = [f"--allow={','.join(classes)}"] if classes and found.mode != "ask" else []
         again = ["--heal-again"] if found.heal_again else []
         mode = "--heal=ask" if found.mode == "ask" else "--heal"
-        return found.context.run_command(mode, *allow, *again, *options)
+        return found.context.run_command(mode, *allow, *again, *_bounds(found), *options)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self) -> None:
@@ -329,6 +334,24 @@ def _too_long(repair: Repair, seconds: int) -> RecoveryFailed:
         "ended; nothing was touched.",
         "Most often a dead network drive or a very slow disk.",
     )
+
+
+def _own_error(repair: Repair, phases: Any) -> BaseException | None:
+    """Return what failed outside the check itself: what a recovery asks for, or after its yield."""
+    failed = [(call, report) for call, report in phases if report.failed]
+    if repair.applied is None or all(report.when == "teardown" for _call, report in failed):
+        return next((call.excinfo.value for call, _report in failed), None)
+    return None
+
+
+def _bounds(found: Examination) -> list[str]:
+    """Return the options that keep a run from repairing more: plan file, budgets, no network."""
+    budget = found.engine.budget
+    limits = (("count", budget.count), ("bytes", budget.fetch_bytes), ("seconds", budget.seconds))
+    bounds = [f"--heal-budget-{name}={int(most)}" for name, most in limits if most is not None]
+    if found.accepted is not None:
+        bounds.insert(0, f"--plan-file={quoted(str(found.accepted.path))}")
+    return bounds + ["--offline"] * found.context.offline
 
 
 def _attempt_of(repair: Repair, *, healed: bool, is_stopped: bool, trouble: str) -> Attempt:

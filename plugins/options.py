@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 DEFAULT_PROFILE = "wan2.2-ti2v-5b"
 RISKS = ("costly", "destructive")
+_MOST_DIGITS = 18  # of a budget: an exabyte
 EMBEDDED_DEMO = "embedded:demo"
 # pytest's options that only list, and those that leave out checks.
 LISTINGS = ("collectonly", "help", "markers", "showfixtures", "show_fixtures_per_test", "cacheshow")
@@ -282,7 +283,7 @@ def _budget(config: pytest.Config) -> Budget:
     values: dict[str, int | None] = {}
     for name in ("heal_budget_count", "heal_budget_bytes", "heal_budget_seconds"):
         given = _setting(config, name)
-        if given and not str(given).isdecimal():
+        if given and not (str(given).isdecimal() and len(str(given)) <= _MOST_DIGITS):
             raise pytest.UsageError(f"{_option(name)}={given}: it is a whole number.")
         values[name] = int(given) if given else None
     return Budget(
@@ -331,6 +332,8 @@ def _command(config: pytest.Config) -> str:
         value = _setting(config, name)
         if value:
             parts.append(f"{_option(name)}={quoted(str(value))}")
+    if _setting(config, "deep"):  # without it, what was found in the bytes is not found again
+        parts.append("--deep")
     return " ".join(parts)
 
 

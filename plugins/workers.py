@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import json
+import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -17,6 +20,8 @@ from modelmedic.needs import GROUPS_NAME
 if TYPE_CHECKING:
     from execnet import XSpec
 
+_NOTES = "modelmedic_notes"  # what a worker tells the controller when it ends
+
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
@@ -25,6 +30,38 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     if found is None or config.option.dist != "load":
         return None
     return _chains(found.report_dir / GROUPS_NAME)(config, log)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let a worker say what it waits for: that may be an hour."""
+    found = examination.of(config)
+    if found is not None and found.is_worker and getattr(config.option, "verbose", 0) >= 0:
+        found.engine.told = functools.partial(_say, config)
+
+
+def _say(config: pytest.Config, line: str) -> None:
+    """Write past capture to the standard error that workers here share with their controller."""
+    capture: Any = config.pluginmanager.get_plugin("capturemanager")
+    disabled = capture.global_and_fixture_disabled if capture else contextlib.nullcontext
+    with disabled(), contextlib.suppress(OSError):
+        os.write(2, f"\n{line}\n".encode(errors="replace"))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Send what a worker has to say at the end of the run: its own end nobody sees."""
+    found = examination.of(session.config)
+    if found is not None and found.is_worker:
+        session.config.workeroutput[_NOTES] = list(found.notes)  # type: ignore[attr-defined]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take over what a worker had to say, each sentence once; one that died tells nothing."""
+    found = examination.of(node.config)
+    if found is not None:
+        told = getattr(node, "workeroutput", {}).get(_NOTES, ())
+        found.notes += [note for note in told if note not in found.notes]
 
 
 def _chains(path: Path) -> Any:

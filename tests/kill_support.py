@@ -1,4 +1,4 @@
-"""Run as a child: apply one operation and kill ourselves at the N-th change of the disk."""
+"""Run as a child: apply one operation, or undo it, and die at the N-th change of the disk."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def main() -> None:
     told = json.loads(sys.argv[1])
     from support import make_context
 
-    from modelmedic.healing.engine import Engine, Plan
+    from modelmedic.healing.engine import Engine, Plan, undo_run
     from modelmedic.operations import kinds
 
     engine = Engine(make_context(Path(told["install"])))
@@ -32,6 +32,10 @@ def main() -> None:
             if seen == told["kill_at"]:
                 os.kill(os.getpid(), signal.SIGKILL)
 
+    if told.get("undo"):
+        sys.addaudithook(count)
+        undo_run(engine.context.state_dir, engine.context.place)
+        return
     with engine.locked():
         sys.addaudithook(count)
         applied = engine.apply(plan)

@@ -82,6 +82,7 @@ def test_an_install_folder_that_is_a_file(desk):
         ("--allow=nonsense", "costly"),
         ("--heal-budget-bytes=abc", "whole number"),
         ("--heal-budget-seconds=²", "whole number"),
+        (f"--heal-budget-count={'9' * 5000}", "whole number"),
         ("--heal=maybe", "--heal"),
         ("--nonsense", "unrecognized"),
     ],

@@ -149,6 +149,7 @@ def test_a_hook_chooses_the_family_before_error_and_marker(site):
     [
         ("return 'weather'", "it answered 'weather'; families are missing_method, "),
         ("raise OSError('its own bug')", "it failed: OSError: its own bug"),
+        ("raise SystemExit(3)", "it failed: SystemExit: 3"),
     ],
 )
 def test_a_hook_that_crashes_or_errs_is_told_by_name_and_the_next_is_asked(site, body, words):

@@ -26,6 +26,9 @@ CAUGHT = [
     ("deletes_first", "is-undone", r"Undo of the repair"),
     ("repairs_again_and_again", "heals-once", r"for letter\.\w+: healed"),
     ("hangs", "plans-without-writing", r"Every run ends within 20 s\.\n.*It hangs"),
+    ("tidies_up", "changes-nothing-else", r"outputs/diary\.txt is gone"),
+    ("leaves_a_note", "changes-nothing-else", r"outputs/note\.txt appeared"),
+    ("locks_readers_out", "changes-nothing-else", r"outputs/letter\.txt changed in mode"),
     ("escapes_by_a_link", "follows-no-link", r"outputs/letter\.txt changed in content"),
 ]  # fmt: skip
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -14,18 +15,19 @@ from engine_support import NAMES, hub, install, operation, snapshot
 from support import make_context
 
 from modelmedic.healing import journal
-from modelmedic.healing.engine import Engine
+from modelmedic.healing.engine import Engine, Plan, undo_run
 
 CHILD = Path(__file__).with_name("kill_support.py")
 MOST_STEPS = 60
 
 
-def run_child(install, operations, kill_at, *, keep=False):
+def run_child(install, operations, kill_at, *, keep=False, undo=False):
     told = {
         "install": str(install),
         "operations": operations,
         "kill_at": kill_at,
         "keep": keep,
+        "undo": undo,
     }
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
     return subprocess.run(
@@ -69,3 +71,28 @@ def test_a_kept_repair_stays_when_the_run_is_killed_later(install, hub):
     with engine.locked():
         assert engine.finish_interrupted() == []
     assert snapshot(install) == after
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")
+@pytest.mark.parametrize("name", ["replace_file", "fetch_file"])  # more than one rename each
+def test_an_undo_killed_at_each_step_is_ended_by_the_next_run(name, install, hub):
+    before = snapshot(install)
+    change = operation(name, install, hub)
+    for kill_at in range(1, MOST_STEPS):
+        engine = Engine(dataclasses.replace(make_context(install), run_id=f"run-{kill_at:03}"))
+        with engine.locked():
+            engine.keep(engine.apply(Plan("r", "c", "n", operations=[change])))
+        after = snapshot(install)
+        done = run_child(install, [], kill_at, undo=True)
+        if done.returncode == 0:
+            break
+        assert done.returncode == -9, done.stderr
+        later = Engine(make_context(install))
+        with later.locked():
+            later.finish_interrupted()
+        assert snapshot(install) in (before, after), f"killed at change {kill_at}"
+        undo_run(engine.context.state_dir, install)
+        assert snapshot(install) == before, f"killed at change {kill_at}"
+    else:
+        pytest.fail("the undo never ended")
+    assert kill_at >= 5

@@ -197,6 +197,8 @@ def test_a_flipped_byte_is_found_with_deep_and_healed(desk):
     run = desk.run("--deep")
     assert run.code == 1
     assert run.finding(f"weights.sha256[{SHARD}]")["outcome"] == "failed"
+    (told,) = (line for line in run.out.splitlines() if line.startswith("Next:"))
+    assert "--deep --heal" in told  # without --deep it would not be found again
     healed = desk.run("--deep", "--heal")
     assert healed.code == 0, healed.out
     assert healed.finding(f"weights.sha256[{SHARD}]")["outcome"] == "healed"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import shlex
 import time
 
 import pytest
@@ -85,6 +86,17 @@ def test_what_did_not_help_is_not_repeated_until_a_person_says_so(desk):
     _code, _out, found = run(desk, NEVER, "--heal", "--heal-again")
     assert verdicts(found["try.never"]) == [("create_missing_folder", "not healed")]
     assert len(log_of(desk).read().entries) == 2
+
+
+def test_the_command_to_try_again_repairs_no_more_than_this_run_may(desk, tmp_path):
+    plan = tmp_path / "plan.json"
+    run(desk, NEVER, "--heal=plan", f"--plan-file={plan}")
+    bounds = [f"--plan-file={plan}", "--heal-budget-count=3", "--offline"]
+    run(desk, NEVER, "--heal", *bounds)
+    _code, _out, found = run(desk, NEVER, "--heal", *bounds)
+    (attempt,) = found["try.never"]["attempts"]
+    (_before, command) = attempt["error"].split("To try it all the same: ")
+    assert set(bounds) <= set(shlex.split(command))
 
 
 def test_another_failure_of_the_check_is_another_state(desk):

@@ -153,3 +153,21 @@ def test_one_file_that_cannot_be_deleted_keeps_no_other(install, small, monkeypa
     told = []
     assert newer.expire(told.append) == len("{broken") + len("loose")
     assert "stuck could not be deleted" in told[0]
+
+
+def test_what_a_run_of_another_state_folder_kept_goes_by_age_only(install, small, monkeypatch):
+    """Another user of the install, or a container: the repair may wait there to be put back."""
+    elsewhere = install.parent / "another-state"
+    killed = Engine(make_context(install, run_id="run-1", state_dir=elsewhere))
+    with killed.locked():
+        killed.apply(plan_of(operation("replace_file", install, None)))
+    newer = run(install, "run-2")
+    repaired(newer, operation("set_aside", install, None))
+    assert newer.expire() == 0
+    with killed.locked():
+        assert "was undone" in killed.finish_interrupted()[0]
+    assert (install / "settings.json").read_text() == "{broken"
+    with killed.locked():
+        killed.apply(plan_of(operation("replace_file", install, None)))
+    monkeypatch.setattr(expiry, "KEEP_SECONDS", -1.0)
+    assert newer.expire() == len("{broken")

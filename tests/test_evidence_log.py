@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
 import math
 import os
@@ -13,7 +14,7 @@ import pytest
 from evidence_support import entry
 from support import CHECKOUT, child_env
 
-from modelmedic.healing.evidence_log import EvidenceLog
+from modelmedic.healing.evidence_log import NAME, EvidenceLog
 from modelmedic.healing.posterior import Posterior
 
 # --- the posterior
@@ -193,3 +194,30 @@ def test_two_processes_that_compact_at_the_same_time_lose_nothing(tmp_path):
     log = EvidenceLog(tmp_path)
     assert log.read().counts(lambda _each: True) == {"healed": 300}
     assert log.path.stat().st_size < 7_000
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="flock")
+def test_the_mere_presence_of_a_file_is_no_lock(tmp_path, monkeypatch):
+    """It would outlive a killed run, and every later one would wait for it in vain."""
+    import fcntl
+
+    def not_here(_handle, _how):
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    monkeypatch.setattr(fcntl, "flock", not_here)
+    log = EvidenceLog(tmp_path)
+    log.add(entry(1))
+    assert "was not used: Function not implemented" in log.trouble
+    assert not (tmp_path / NAME).exists()
+    assert [each.repair for each in log.read().entries] == ["r1"]
+
+
+def test_who_has_no_room_is_not_told_to_move_the_file_away(tmp_path, monkeypatch):
+    def full(_handle):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    log = EvidenceLog(tmp_path)
+    monkeypatch.setattr(os, "fsync", full)
+    log.add(entry(1))
+    assert "Free space on that disk" in log.trouble
+    assert "Move the file away" not in log.trouble

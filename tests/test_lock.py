@@ -175,3 +175,16 @@ def test_a_file_system_without_locks_is_refused_and_not_locked_by_existence(inst
         lock.held(install.parent / "state", install, wait_seconds=0),
     ):
         pass
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links")
+def test_an_install_that_is_not_there_yet_is_one_by_any_path(tmp_path):
+    """Two runs would make it at the same time."""
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "disk")
+    with (
+        lock.held(tmp_path / "state", tmp_path / "disk" / "install"),
+        pytest.raises(RecoveryRefused, match="has not ended"),
+        lock.held(tmp_path / "state", tmp_path / "link" / "install", wait_seconds=0),
+    ):
+        pytest.fail("both hold it")

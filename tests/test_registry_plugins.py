@@ -203,3 +203,40 @@ def test_a_wrong_name_ends_the_run_at_collection(site, marker, words):
     assert done.code == 4
     assert "test_own.py::test_folder: recover() " in done.out
     assert words in done.out
+
+
+NEEDY = """
+from modelmedic.healing.registry import recovery
+from modelmedic.operations.kinds import MakeDir
+
+@recovery("system", order=5)
+def make_extra(repair{needs}):
+    '''Make the folder.'''
+    repair.step(MakeDir("extra"))
+    yield
+    {after}
+"""
+
+
+@pytest.mark.parametrize(
+    ("needs", "after", "said"),
+    [
+        (", no_such_fixture", "", "FixtureLookupError"),
+        ("", "raise RuntimeError('its end is wrong')", "RuntimeError: its end is wrong"),
+    ],
+    ids=["needs-what-is-not-there", "fails-after-the-check"],
+)
+def test_the_error_of_a_recovery_is_told_as_its_own(site, needs, after, said):
+    """It never ran, or the check held: "did not help" would be wrong."""
+    site.install(
+        "acme-repairs", "2.1", {"modelmedic.recoveries": ["ours = acme_repairs"]},
+        acme_repairs=NEEDY.format(needs=needs, after=after),
+    )  # fmt: skip
+    done = site.run(folder_check('"system", using=["make_extra"]'), "--heal")
+    assert done.code == 1, done.out
+    (attempt,) = done.finding("try.folder")["attempts"]
+    assert attempt["verdict"] == "failed"
+    assert said in attempt["error"]
+    assert done.finding("try.folder")["outcome"] == "failed"
+    assert "did not help" not in done.out
+    assert not (site.folder / "install" / "extra").exists()

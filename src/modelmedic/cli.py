@@ -13,7 +13,7 @@ from typing import NoReturn
 from modelmedic import __version__, rooms
 from modelmedic.errors import BadProfile, ModelmedicError
 
-EXIT_OK, EXIT_FAILED, EXIT_OWN_FAULT, EXIT_USAGE = 0, 1, 3, 4
+EXIT_OK, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OWN_FAULT, EXIT_USAGE = 0, 1, 2, 3, 4
 _PYTEST_COMMANDS = {"check": [], "plan": ["--heal=plan"], "heal": ["--heal"]}
 
 
@@ -31,6 +31,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ModelmedicError as error:
         print(error, file=sys.stderr)
         return EXIT_FAILED
+    except KeyboardInterrupt:
+        begun = " What undo had begun, the next undo or --heal ends." * (arguments[0] == "undo")
+        print(f"Stopped.{begun}", file=sys.stderr)
+        return EXIT_INTERRUPTED
 
 
 def run_checks(command: str, arguments: Sequence[str]) -> int:
@@ -103,7 +107,9 @@ def _undo(options: argparse.Namespace) -> int:
         profile = load_profile(options.profile, cwd=Path.cwd())
         install = Path(profile.install_dir) if profile.install_dir else None
     install = (install or Path.cwd()).absolute()
-    told = engine.undo_run(rooms.state_dir(), install, options.run_id)
+    told = engine.undo_run(
+        rooms.state_dir(), install, options.run_id, told=lambda line: print(line, file=sys.stderr)
+    )
     nothing = (
         f"Nothing to undo: no repair of {install} is on record. "
         "Another folder is named by --install-dir, or by the --profile that was healed."

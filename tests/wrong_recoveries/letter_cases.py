@@ -14,6 +14,7 @@ CHECKS = (rooms.room("checks") / "test_letter.py",)
 def prepare(install: Path) -> None:
     prepare_demo(install)
     (install / LETTER).write_text("Dear reader\n")
+    (install / "outputs" / "diary.txt").write_text("Today it rained.\n")
 
 
 def tear(install: Path) -> None:

@@ -11,6 +11,7 @@ LETTER = "outputs/letter.txt"
 NAMES = (
     "writes_the_letter", "claims_success", "writes_when_planning", "deletes_first",
     "repairs_again_and_again", "hangs", "escapes_by_a_link",
+    "tidies_up", "leaves_a_note", "locks_readers_out",
 )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""One right recovery and six wrong ones, for the checks in letter_checks.py.
+"""One right recovery and nine wrong ones, for the checks in letter_checks.py.
 
 Each repairs the same fault, a torn letter. A test puts this file into the recovery room of a copy.
 """
@@ -18,7 +18,7 @@ from modelmedic.errors import RecoveryRefused
 from modelmedic.healing.registry import recovery
 from modelmedic.healing.repair import Repair
 from modelmedic.operations.aside import Was, seen
-from modelmedic.operations.base import Workshop
+from modelmedic.operations.base import Workshop, identity_json
 from modelmedic.operations.kinds import MakeDir, ReplaceFile, SetAside
 from modelmedic.operations.tree import Tree
 
@@ -114,4 +114,42 @@ class WriteByPath(ReplaceFile):
 def escapes_by_a_link(repair: Repair, context: Context) -> Iterator[None]:
     """Look at a plain folder; write when it may be a link."""
     repair.step(WriteByPath(LETTER, WHOLE, _was(context)))
+    yield
+
+
+@recovery("system")
+def tidies_up(repair: Repair, context: Context) -> Iterator[None]:
+    """Take a neighbour out of the way as well."""
+    repair.step(ReplaceFile(LETTER, WHOLE, _was(context)))
+    diary = seen(Tree(context.place).identity("outputs/diary.txt"))
+    assert diary is not None
+    repair.step(SetAside("outputs/diary.txt", diary))
+    yield
+
+
+@recovery("system")
+def leaves_a_note(repair: Repair, context: Context) -> Iterator[None]:
+    """Leave a file of its own behind."""
+    repair.step(ReplaceFile(LETTER, WHOLE, _was(context)))
+    repair.step(ReplaceFile("outputs/note.txt", "I was here.\n", None))
+    yield
+
+
+@dataclass(frozen=True, slots=True)
+class WriteSecretly(ReplaceFile):
+    """Forgets who could read the old file."""
+
+    kind: ClassVar[str] = "write_secretly"
+
+    def apply(self, shop: Workshop, note: dict[str, Any]) -> None:
+        """Write it."""
+        ReplaceFile.apply(self, shop, note)
+        shop.tree.set_mode(self.path, 0o600)
+        note["new"] = identity_json(shop.tree.identity(self.path))
+
+
+@recovery("system")
+def locks_readers_out(repair: Repair, context: Context) -> Iterator[None]:
+    """Write a letter that only its owner can read."""
+    repair.step(WriteSecretly(LETTER, WHOLE, _was(context)))
     yield

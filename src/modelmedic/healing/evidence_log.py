@@ -15,6 +15,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from modelmedic.errors import message
+from modelmedic.healing import trouble
+from modelmedic.healing.lock import file_lock
+from modelmedic.operations.durable import make_private_folders
 from modelmedic.text import printable, size
 
 NAME = "effectiveness.jsonl"
@@ -139,11 +142,11 @@ class EvidenceLog:
         try:
             return work()
         except (OSError, NotImplementedError) as error:  # a lock's timeout is an OSError
-            reason = printable(getattr(error, "strerror", None) or error)
+            reason = printable(getattr(error, "strerror", None) or error).rstrip(".")
             self.trouble = message(
                 f"The record of repairs {printable(self.path)} was not used: {reason}.",
                 "Repairs were made without what earlier ones showed.",
-                "Move the file away; a new one is begun.",
+                _next_step(error),
             )
         return otherwise
 
@@ -207,11 +210,17 @@ class EvidenceLog:
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
-        import filelock
-
-        self._lock_path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with filelock.FileLock(self._lock_path, timeout=_LOCK_SECONDS, mode=0o600):
+        make_private_folders(self._lock_path.parent)
+        with file_lock(self._lock_path).acquire(timeout=_LOCK_SECONDS):
             yield
+
+
+def _next_step(error: OSError | NotImplementedError) -> str:
+    if isinstance(error, NotImplementedError):
+        return "Choose a state folder on a local disk with MODELMEDIC_STATE_DIR."
+    if error.errno or isinstance(error, TimeoutError):
+        return trouble.next_step(error)
+    return "Move the file away; a new one is begun."
 
 
 def parsed(lines: Iterable[bytes]) -> History:

@@ -165,7 +165,7 @@ def told_family(implementations: Sequence[Any], **values: Any) -> str | None:
         who = f"pytest_heal_classify of the plugin {implementation.plugin_name}"
         try:
             told = implementation.function(*(values[name] for name in implementation.argnames))
-        except Exception as problem:  # noqa: BLE001 - foreign code
+        except (Exception, SystemExit) as problem:  # noqa: BLE001 - foreign code
             passed_over(who, f"it failed: {reason(problem)}")
             continue
         if told in FAMILIES:

@@ -12,6 +12,7 @@ from modelmedic.healing import journal as journals
 from modelmedic.healing import trouble
 from modelmedic.healing.journal import Repair
 from modelmedic.operations import expiry
+from modelmedic.operations.aside import ASIDE
 from modelmedic.operations.base import Workshop
 
 
@@ -24,11 +25,13 @@ def expire(context: Context, shop: Workshop, told: Callable[[str], None]) -> int
         RecoveryRefused: A journal cannot be read, or the kept files lie behind a link.
     """
     names = frozenset(_needed(context))
+    runs = frozenset(_on_record(context))
     try:
         return expiry.expire(
             shop,
             now_seconds=time.time(),
             is_needed=lambda path: path in names or path.rpartition("/")[2] in names,
+            is_on_record=lambda path: path.removeprefix(f"{ASIDE}/").partition("/")[0] in runs,
             told=told,
         )
     except OSError as error:
@@ -37,6 +40,13 @@ def expire(context: Context, shop: Workshop, told: Callable[[str], None]) -> int
             "",
             trouble.next_step(error),
         ) from error
+
+
+def _on_record(context: Context) -> Iterator[str]:
+    """Give each run that has a journal here, whichever machine wrote it."""
+    state_dir, place = context.state_dir, context.place
+    for journal in journals.all_of(state_dir, place) + journals.of_other_hosts(state_dir, place):
+        yield journal.run_id
 
 
 def _needed(context: Context) -> Iterator[str]:

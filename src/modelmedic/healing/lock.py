@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import filelock
 
 WAIT_SECONDS = 3600.0  # a repair of another run may fetch a 10 GB shard
+QUIET_SECONDS = 1.0  # most repairs of another worker end sooner; then nobody needs to hear of it
 
 
 @contextlib.contextmanager
@@ -71,10 +72,10 @@ def _take(
     """Take one lock, at once or after saying who holds it."""
     import filelock
 
-    lock = _file_lock(path)
+    lock = file_lock(path)
     try:
         try:
-            lock.acquire(timeout=0)
+            lock.acquire(timeout=min(QUIET_SECONDS, max(0.0, wait_seconds)))
         except filelock.Timeout:
             if wait_seconds <= 0:
                 raise
@@ -95,7 +96,8 @@ def _take(
     stack.callback(holder.clear, path)
 
 
-def _file_lock(path: Path) -> filelock.BaseFileLock:
+def file_lock(path: Path) -> filelock.BaseFileLock:
+    """Return the lock of a file, that the kernel frees with its holder; not taken yet."""
     import filelock
 
     try:
@@ -109,7 +111,8 @@ def _file_lock(path: Path) -> filelock.BaseFileLock:
 def _lock_files(state_dir: Path, install: Path) -> Iterator[Path]:
     locks = state_dir / "locks"
     make_private_folders(locks)
-    yield locks / f"{hashlib.sha256(os.fsencode(install)).hexdigest()[:16]}.lock"
+    real = os.fsencode(os.path.realpath(install))  # as the journals: it is one by any path
+    yield locks / f"{hashlib.sha256(real).hexdigest()[:16]}.lock"
     if install.is_dir():
         tree = Tree(install)
         with contextlib.suppress(NotADirectoryError):  # said below, with what lies there

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +15,7 @@ from modelmedic.healing.journal import Journal, Repair
 from modelmedic.operations import kinds
 from modelmedic.operations.base import Operation, Workshop
 from modelmedic.operations.tree import Tree
-from modelmedic.text import printable
+from modelmedic.text import printable, quoted
 
 _Step = tuple[int, Operation, dict[str, Any]]
 # What an operation raises when its note has not the form it wrote: another version, or a hand.
@@ -39,7 +42,14 @@ def undo_repair(journal: Journal, repair: Repair, shop: Workshop) -> str:
             unreadable.append(str(error))
     guards.refuse_as_root(shop.tree.root, [operation for _seq, operation, _note in steps])
     own = Workshop(shop.tree, journal.run_id)
-    said = undo_steps(journal, repair.number, steps, own, unreadable=unreadable)
+    if repair.verdict:  # killed from here on, it is one without a verdict: the next run ends it
+        _note(journal, "verdict", repair=repair.number, verdict="")
+    try:
+        said = undo_steps(journal, repair.number, steps, own, unreadable=unreadable)
+    except RecoveryRefused:
+        if repair.verdict:
+            _note(journal, "verdict", repair=repair.number, verdict=repair.verdict)
+        raise
     told = f"{printable(repair.recovery)} for {printable(repair.check)} "
     return " ".join([f"{told}(run {journal.run_id}) was undone.", *said])
 
@@ -121,9 +131,30 @@ def finish_interrupted(state_dir: Path, install: Path, shop: Workshop) -> list[s
             told.append(str(error))
             continue
         told += [_finish(journal, repair, shop) for repair in reversed(open_repairs)]
-    for journal in journals.of_other_hosts(state_dir, install):
-        told += _elsewhere(journal)
-    return told
+    return told + left_elsewhere(state_dir, install)
+
+
+def left_elsewhere(state_dir: Path, install: Path) -> list[str]:
+    """Return a sentence for each repair without a verdict that was made under another host name.
+
+    Nothing undoes these by itself, so a person has to hear of them, also where nothing is wrong
+    here: a container gets a new host name at each start.
+
+    Raises:
+        CannotTell: The journals cannot be listed.
+    """
+    return [
+        sentence
+        for journal in journals.of_other_hosts(state_dir, install)
+        for sentence in _elsewhere(journal, install)
+    ]
+
+
+def undo_command(install: Path, run_id: str) -> str:
+    """Return the command that undoes a run, ready to be typed in any folder."""
+    is_command = os.environ.get("MODELMEDIC_INVOKED_AS", "").startswith("modelmedic ")
+    form = "modelmedic" if is_command else f"{quoted(sys.executable)} -m modelmedic"
+    return f"{form} undo {quoted(run_id)} --install-dir={quoted(str(install))}"
 
 
 def _finish(journal: Journal, repair: Repair, shop: Workshop) -> str:
@@ -137,33 +168,42 @@ def _finish(journal: Journal, repair: Repair, shop: Workshop) -> str:
         return f"{name} was interrupted: {error}"
 
 
-def _elsewhere(journal: Journal) -> list[str]:
+def _elsewhere(journal: Journal, install: Path) -> list[str]:
     try:
         open_repairs = [r for r in journal.repairs() if not r.verdict and r.steps]
         host = printable(journal.host) or "another machine"
     except RecoveryRefused:
         return []  # not ours to read
     return [
-        f"{printable(repair.recovery)} for {printable(repair.check)} did not end on {host}, which "
-        f"shares this state folder. If nothing is at work there: modelmedic undo {journal.run_id}"
+        f"{printable(repair.recovery)} for {printable(repair.check)} did not end on {host}: "
+        "another machine that shares this state folder, or this one under another name, as "
+        f"containers get. If nothing is at work there: {undo_command(install, journal.run_id)}"
         for repair in open_repairs
     ]
 
 
-def undo_run(state_dir: Path, install: Path, run_id: str | None = None) -> list[str]:
+def undo_run(
+    state_dir: Path,
+    install: Path,
+    run_id: str | None = None,
+    *,
+    told: Callable[[str], None] = lambda _sentence: None,
+) -> list[str]:
     """Undo the repairs of a run (None: the newest that changed something), newest first.
 
     Args:
         state_dir: The state folder.
         install: The install folder.
         run_id: A run; given by name it may be one of another machine with the same state folder.
+        told: Hears who is repairing the install, if that has to be waited for.
 
     Returns:
         One sentence per repair; empty when there is nothing to undo.
 
     Raises:
         CannotTell: The journals cannot be listed.
-        RecoveryRefused: Nothing of that name, or something changed since.
+        RecoveryRefused: Nothing of that name, something changed since, or all there is to undo was
+            made under another host name.
         RecoveryFailed: The system did not let us put something back; it can be tried again.
     """
     runs = [j for j in journals.all_of(state_dir, install) if run_id in {None, j.run_id}]
@@ -174,14 +214,38 @@ def undo_run(state_dir: Path, install: Path, run_id: str | None = None) -> list[
                 f"No repair of this install was made in a run named {printable(run_id)}."
             )
     shop = Workshop(Tree(install), run_id or "undo")
-    if not runs:
-        return []
-    with lock.held(state_dir, install):
-        for journal in reversed(runs):
-            open_repairs = [r for r in journal.repairs() if r.verdict != "undone" and r.steps]
-            if open_repairs:
-                return _undo_all(journal, open_repairs, shop)
+    if runs:
+        with lock.held(state_dir, install, told=told):
+            for journal in reversed(runs):
+                if open_repairs := _to_undo(journal):
+                    return _undo_all(journal, open_repairs, shop)
+    if run_id is None:
+        _refuse_elsewhere(state_dir, install)
     return []
+
+
+def _to_undo(journal: Journal) -> list[Repair]:
+    return [r for r in journal.repairs() if r.verdict != "undone" and r.steps]
+
+
+def _refuse_elsewhere(state_dir: Path, install: Path) -> None:
+    """Refuse to choose among what was done under other host names: it has to be named."""
+    for journal in sorted(
+        journals.of_other_hosts(state_dir, install), key=lambda each: each.run_id, reverse=True
+    ):
+        try:
+            is_open = bool(_to_undo(journal))
+            host = printable(journal.host) or "another machine"
+        except RecoveryRefused:
+            continue  # not ours to read
+        if is_open:
+            raise RecoveryRefused(
+                f"Nothing was undone: what was repaired in {printable(install)} was repaired on "
+                f"{host}, last in run {printable(journal.run_id)}.",
+                "That may be another machine that shares this state folder, or this one under "
+                "another name, as containers get.",
+                f"If nothing is at work there: {undo_command(install, journal.run_id)}",
+            )
 
 
 def _undo_all(journal: Journal, repairs: list[Repair], shop: Workshop) -> list[str]:

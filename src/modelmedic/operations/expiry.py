@@ -23,6 +23,7 @@ def expire(
     *,
     now_seconds: float,
     is_needed: Callable[[str], bool],
+    is_on_record: Callable[[str], bool],
     told: Callable[[str], None],
 ) -> int:
     """Delete kept and half-fetched files that are too old or too many, the oldest first.
@@ -34,6 +35,8 @@ def expire(
         now_seconds: Since the epoch.
         is_needed: Whether a file (its path relative to the install) must stay: the newest run's,
             and those of a repair without a verdict.
+        is_on_record: Whether a kept file is of a run that is known here. One that is not may be
+            all that another state folder has to put back, so it goes by its age only.
         told: Hears a sentence when the needed files alone are more than the cap, and about each
             file that could not be deleted.
 
@@ -45,8 +48,8 @@ def expire(
         RecoveryRefused: They lie behind a link.
     """
     return sum(
-        _expire_in(shop, folder, now_seconds, is_needed, told)
-        for folder in (aside.ASIDE, aside.PARTS)
+        _expire_in(shop, folder, now_seconds, is_needed, may_go, told)
+        for folder, may_go in ((aside.ASIDE, is_on_record), (aside.PARTS, lambda _path: True))
     )
 
 
@@ -55,6 +58,7 @@ def _expire_in(
     folder: str,
     now_seconds: float,
     is_needed: Callable[[str], bool],
+    may_go: Callable[[str], bool],
     told: Callable[[str], None],
 ) -> int:
     files = list(shop.tree.own_files(folder))
@@ -63,7 +67,7 @@ def _expire_in(
     freed = 0
     for path, state in sorted(files, key=lambda each: _kept_at(shop, *each)):
         is_old = now_seconds - _kept_at(shop, path, state) > KEEP_SECONDS
-        is_too_much = total - freed > KEEP_BYTES and _cost_bytes(state) > 0
+        is_too_much = total - freed > KEEP_BYTES and _cost_bytes(state) > 0 and may_go(path)
         if is_needed(path) or not (is_old or is_too_much):
             continue
         try:

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from modelmedic.context import OWN_FOLDER
 from modelmedic.testing.conformance.desk import Desk, Run, hub
 from modelmedic.testing.conformance.snapshot import (
     BYTES,
@@ -87,6 +88,24 @@ def heals(story: Story) -> None:
     outcome = run.finding(story.case.check).get("outcome", "not judged")
     if outcome not in {"passed", "degraded"}:
         raise Broken("What is healed holds in a later run.", f"It is {outcome}.", run)
+
+
+def changes_nothing_else(story: Story) -> None:
+    """Look at what was healed: what the fault did not touch is as it was, and nothing is new."""
+    healed, healthy = story.healed, take(story.healthy.install, without=(OWN_FOLDER,))
+    paths = {*healthy, *healed.broken, *healed.files} - set(story.case.also_changes)
+    spared = {path for path in paths if is_like(healthy.get(path), healed.broken.get(path), SAME)}
+    changed = differences(_only(healed.broken, spared), _only(healed.files, spared), UNTOUCHED)
+    # Of what the fault did touch: the mode that it left alone, where the file was there.
+    rest = {
+        path
+        for path in paths & {*healed.files} - spared
+        if path in healthy and is_like(healthy.get(path), healed.broken.get(path), ("mode",))
+    }
+    changed += differences(_only(healed.broken, rest), _only(healed.files, rest), ("mode",))
+    if changed:
+        expected = "The repair changes nothing but what was broken."
+        raise Broken(expected, listed(changed), healed.run)
 
 
 def heals_once(story: Story) -> None:
@@ -209,6 +228,7 @@ PROMISES = (
     Promise("is-detected", "the fault is found, in its category", is_detected),
     Promise("plans-without-writing", "a plan changes nothing", plans_without_writing),
     Promise("heals", "the fault is repaired", heals),
+    Promise("changes-nothing-else", "what was not broken stays as it was", changes_nothing_else),
     Promise("heals-once", "healing twice changes nothing more", heals_once),
     Promise("refuses", "without its precondition it changes nothing and says why", refuses),
     Promise("is-undone", "undo restores every byte", is_undone),
@@ -225,6 +245,10 @@ FULL = (
 
 def _own_attempts(story: Story, run: Run) -> list[dict[str, str]]:
     return [a for a in run.attempts(story.case.check) if a["recovery"] == story.case.recovery]
+
+
+def _only(snapshot: Snapshot, paths: set[str]) -> Snapshot:
+    return {path: entry for path, entry in snapshot.items() if path in paths}
 
 
 def _expect_untouched(desk: Desk, before: Snapshot, expected: str, run: Run) -> None:
