@@ -192,6 +192,7 @@ class Healer:
         try:
             phases = runner.attempt(item, first=repair.recovery.name)
             now = runner.verdict(item, phases)
+            repair.recheck = now.recheck(repair.error)
             if self.interrupts.heard:  # the recovery may have turned it into its own error
                 raise KeyboardInterrupt("interrupted")
             if repair.applied is not None and repair.problem is None and now.outcome in _GOOD:
