@@ -10,7 +10,7 @@ from modelmedic.findings import Attempt, Finding, Outcome
 
 # What a verdict means, for whoever reads it for the first time. Keys: `Attempt.verdict`.
 MEANING = {
-    "healed": "the check holds now",
+    "healed": "",
     "not healed": "the check still did not hold",
     "planned": "",
     "refused": "not tried",
@@ -78,6 +78,8 @@ def recheck(attempt: Mapping[str, Any]) -> str:
     told = attempt.get("recheck")
     if not told or told["outcome"] == Outcome.PASSED.value:
         return ""
+    if told["what"] == told["before"]:
+        return "the same as before."
     return " ".join(part for part in (told["what"], told["why"]) if part)
 
 

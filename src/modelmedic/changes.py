@@ -83,9 +83,9 @@ def _proof(operation: Mapping[str, Any]) -> Iterator[str]:
     if "content" in operation:
         yield f"sha256 {hashlib.sha256(operation['content'].encode()).hexdigest()}"
     elif operation.get("sha256"):
-        yield f"sha256 {operation['sha256']}, compared"
+        yield f"proven by sha256 {operation['sha256']}"
     elif operation.get("git_blob"):
-        yield f"git blob {operation['git_blob']}, compared"
+        yield f"proven by git blob id {operation['git_blob']}"
 
 
 def _size(identity: Mapping[str, int]) -> str:

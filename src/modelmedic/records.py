@@ -98,9 +98,11 @@ class Recorder:
 
 
 def run_record(found: Examination, *, exit_code: int | None) -> dict[str, Any]:
-    """Return the record of a run, unmasked. ``exit_code`` None: it has not ended."""
-    repairs = _repairs(found)
-    findings = [changes.with_evidence(f.to_json(), repairs) for f in found.findings]
+    """Return the record of a run, unmasked and without what its journal knows.
+
+    ``exit_code`` None: it has not ended.
+    """
+    findings = [finding.to_json() for finding in found.findings]
     return {
         **_top(found, exit_code),
         "root_causes": root_causes(findings),

@@ -228,10 +228,10 @@ def _verdict(counts: Counter[str], exit_code: int | None, subject: str) -> tuple
             f"(exit code 3){found}."
         ), "bad"
     if bad:
-        stopped = "stopped before its end, and " if exit_code == INTERRUPTED else ""
+        stopped = " The run was stopped before its end." if exit_code == INTERRUPTED else ""
         waited = f", {counted(counts['blocked'], 'check')} waited on " if counts["blocked"] else ""
         waited += ("it" if bad == 1 else "them") if waited else ""
-        return f"{stopped}not ready: {counted(bad, 'cause')}{waited}.", "bad"
+        return f"not ready: {counted(bad, 'cause')}{waited}.{stopped}", "bad"
     if exit_code == INTERRUPTED:
         judged = counted(counts.total(), "check")
         return f"stopped before its end: {judged} judged, none of them bad.", "bad"

@@ -31,7 +31,7 @@ def text(record: Mapping[str, Any], verdict: str) -> str:
     ]
     if not causes:
         return ""
-    waiting = Counter(finding["blocked_by"] for finding in record["findings"])
+    waiting = Counter(finding.get("blocked_by") for finding in record["findings"])
     causes.sort(key=lambda finding: -waiting[finding["check"]])
     parts = [_head(record, verdict)]
     parts += [
@@ -68,7 +68,7 @@ def _cause(finding: Mapping[str, Any], waiting: int) -> Iterator[str]:
     known = f", known failure {finding['failure_id']}" if finding["failure_id"] else ""
     yield f"{finding['outcome'].upper()}: {finding['check']} ({finding['category']}{known})"
     yield from _wrapped(f"{finding['what']} {finding['why']}")
-    facts = [fact(*each) for each in finding["facts"].items() if each[1] is not None]
+    facts = [fact(*each) for each in finding.get("facts", {}).items() if each[1] is not None]
     if facts:
         yield from _wrapped(f"Evidence: {'; '.join(f'{name}: {told}' for name, told in facts)}.")
     if waiting:
@@ -84,10 +84,9 @@ def _cause(finding: Mapping[str, Any], waiting: int) -> Iterator[str]:
 
 
 def _tried(attempt: Mapping[str, Any]) -> Iterator[str]:
-    gloss = f" ({told})" if (told := attempts.meaning(attempt)) else ""
-    spent = f" after {duration(attempt['seconds'])}" if attempt["operations"] else ""
+    spent = f" It took {duration(attempt['seconds'])}." if attempt["seconds"] >= 1 else ""
     yield from _wrapped(
-        f"Tried {attempt['recovery']}: {attempt['verdict']}{gloss}{spent}. {attempt['error']}"
+        f"Tried {attempt['recovery']}: {attempt['verdict']}. {attempt['error']}{spent}"
     )
     for operation in attempt["operations"]:
         yield from _wrapped(f"- {operation['text']}", "    ")
