@@ -65,8 +65,9 @@ class Terminal:
             if getattr(report, "when", None) == "collect":
                 terminalreporter.section("a check could not be loaded: our own fault", "-")
                 terminalreporter.write_line(str(report.longrepr))
-        if letters := summary.legend(self.examination.findings):
+        if letters := summary.legend(terminalreporter.stats):
             terminalreporter.write_line(letters)
+        self._recount(terminalreporter.stats)
         steps = terminalreporter.config.pluginmanager.get_plugin("modelmedic:steps")
         seen = steps.checks if steps is not None else frozenset()
         shown = summary.to_show(self.examination.findings)
@@ -83,6 +84,16 @@ class Terminal:
             terminalreporter.section(f"plan for {plan['check']}", "-")
             for line in summary.plan_lines(plan):
                 terminalreporter.write_line(line)
+
+    def _recount(self, stats: dict[str, list[Any]]) -> None:
+        """Let pytest's own last line count what the closing pass found, not what was before it."""
+        now = {finding.nodeid: finding.outcome for finding in self.examination.findings}
+        for word in (Outcome.HEALED.value, Outcome.DEGRADED.value, Outcome.PASSED.value):
+            for report in list(stats.get(word, ())):
+                outcome = now.get(getattr(report, "nodeid", ""), word)
+                if outcome in {Outcome.FAILED.value, Outcome.UNKNOWN.value}:
+                    stats[word].remove(report)
+                    stats.setdefault(outcome, []).append(report)
 
     @pytest.hookimpl(trylast=True)
     def pytest_unconfigure(self, config: pytest.Config) -> None:

@@ -254,6 +254,8 @@ def test_a_repair_that_broke_another_check_names_no_such_repair_as_the_next_step
     (attempt,) = found["try.needed"]["attempts"]
     assert attempt["put_back"] is True
     assert "Verdict: not ready: 1 cause" in out
+    assert "letters: H healed" in out
+    assert re.search(r"= 1 failed, 2 passed in ", out), "the closing pass decided, not the letters"
 
 
 def test_a_repair_that_begins_and_fails_has_an_end_on_the_screen(healed, tmp_path):

@@ -6,7 +6,7 @@ import os
 import sys
 import textwrap
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -59,10 +59,13 @@ def _interrupted(found: Examination) -> Iterator[str]:
         )
 
 
-def legend(findings: list[Finding]) -> str:
-    """Return what the letters of the progress line mean; empty when they need no words."""
+def legend(seen: Collection[str]) -> str:
+    """Return what the letters of the progress line mean; empty when they need no words.
+
+    Args:
+        seen: The outcomes whose letters stand there.
+    """
     words = {"healed": "H", "degraded": "D", "blocked": "b", "unknown": "?"}
-    seen = {finding.outcome for finding in findings}
     told = [f"{letter} {word}" for word, letter in words.items() if word in seen]
     return f"letters: {', '.join(told)}, F failed, s skipped, . passed" if told else ""
 
