@@ -158,12 +158,20 @@ class _Meter:
 def _bar(stream: Any) -> Any:
     from rich import progress
     from rich.console import Console
+    from rich.text import Text
+
+    class Rate(progress.ProgressColumn):
+        """Bytes in a second, in the units of everything else we say; rich's own are decimal."""
+
+        def render(self, task: progress.Task) -> Text:
+            speed = task.finished_speed or task.speed
+            return Text(f"{size(speed)}/s" if speed else "")
 
     return progress.Progress(
         progress.TextColumn("  {task.description}", markup=False),
         progress.BarColumn(bar_width=20),
         progress.DownloadColumn(binary_units=True),
-        progress.TransferSpeedColumn(),
+        Rate(),
         progress.TimeRemainingColumn(),
         console=Console(file=stream),
         transient=True,

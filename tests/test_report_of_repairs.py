@@ -261,14 +261,16 @@ def test_a_repair_that_broke_another_check_names_no_such_repair_as_the_next_step
 def test_a_repair_that_begins_and_fails_has_an_end_on_the_screen(healed, tmp_path):
     desk = Desk(tmp_path / "desk")  # noqa: F811
     shutil.copytree(healed[0].folder, desk.folder, symlinks=True)
+    shutil.rmtree(desk.install / ".modelmedic")  # an undone fetch leaves its bytes for the next
     (desk.install / NAME).unlink()
     desk.env = {"MODELMEDIC_DEMO_HUB": "http://127.0.0.1:9"}
     done = desk.run("--heal", "-k", "test_model_file_is_present")
     begun = done.out.index("refetch_model_file will now")
     assert "  did not succeed, after " in done.out[begun:]
-    (attempt,) = done.finding(f"weights.present[{NAME}]")["attempts"]
-    assert (attempt["verdict"], attempt["put_back"]) == ("failed", True)
-    assert done.finding(f"weights.present[{NAME}]")["next"].startswith("Repairing it did not")
+    finding = done.finding(f"weights.present[{NAME}]")
+    failed = [each for each in finding["attempts"] if each["verdict"] == "failed"]
+    assert [each["put_back"] for each in failed] == [True]
+    assert finding["next"].startswith("Repairing it did not")
 
 
 def test_a_fault_of_our_own_is_no_cause_in_the_install(room):
