@@ -10,6 +10,7 @@ import re
 import shlex
 import shutil
 import subprocess
+from types import SimpleNamespace
 
 import jsonschema
 import pytest
@@ -19,8 +20,10 @@ from support import CHECKOUT, child_env
 from test_healing_runs import BREAKS, desk, run  # noqa: F401 - desk is a fixture
 from test_report_html import words
 
-from modelmedic import attempts, changes
+from modelmedic import attempts, changes, rooms
+from modelmedic.errors import RecoveryRefused
 from modelmedic.findings import Attempt, Finding
+from modelmedic.healing.interrupts import Interrupts
 from modelmedic.healing.journal import Repair, Step
 
 SCHEMA = json.loads((CHECKOUT / "reports/run-record.schema.json").read_text(encoding="utf-8"))
@@ -292,3 +295,26 @@ def test_a_loss_after_a_repair_still_shows_what_was_wrong_before():
     finding = Finding("x", "n", "t", "a", "s", "degraded", what="Slow.", attempts=(attempt,))
     assert attempts.before(finding.to_json()) == "It was gone."
     assert attempts.recheck(finding.to_json()["attempts"][0]) == "Slow."
+
+
+def test_a_repair_that_could_not_be_undone_is_not_called_undone(monkeypatch):
+    closing = rooms.load("plugins", "closing")
+    step = Step(0, {"kind": "make_dir", "path": "a"}, {})
+    repair = Repair("1", "mend", "x", [step], "kept")
+    finding = Finding("x", "n", "t", "a", "s", "healed", attempts=(Attempt("mend", "healed"),))
+    found = SimpleNamespace(
+        engine=SimpleNamespace(journal=SimpleNamespace(repairs=lambda: [repair]), shop=None),
+        interrupts=Interrupts(),
+        findings=[finding],
+        notes=[],
+    )
+
+    def refuse(*_arguments):
+        raise RecoveryRefused("a changed after the repair.")
+
+    monkeypatch.setattr(closing, "undo_repair", refuse)
+    assert closing.ClosingPass(found)._undo_what_broke({"y"}) == set()
+    (attempt,) = found.findings[0].attempts
+    assert "was undone" not in attempt.error
+    assert "could not be undone: a changed after the repair." in attempt.error
+    assert "mend for x may have broken y, and could not be undone" in found.notes[0]
