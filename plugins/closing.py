@@ -198,8 +198,12 @@ class ClosingPass:
                 with self.found.interrupts.deferred():
                     undo_repair(self.engine.journal, repair, self.engine.shop)
             except ModelmedicError as error:
-                self.found.notes.append(str(error))
+                self.found.notes.append(
+                    f"{repair.recovery} for {repair.check} may have broken "
+                    f"{', '.join(sorted(left))}, and could not be undone: {error}"
+                )
                 self._restore(kept)  # it still stands, or a part of it: the last pass judges
+                self._mark_not_undone(repair, str(error))
                 self._was_undone = True
                 continue
             self._was_undone = True
@@ -244,6 +248,18 @@ class ClosingPass:
                 for attempt in finding.attempts
             )
             return dataclasses.replace(finding, outcome=Outcome.FAILED.value, attempts=attempts)
+
+        self._change({repair.check}, change)
+
+    def _mark_not_undone(self, repair: journals.Repair, reason: str) -> None:
+        def change(finding: Finding) -> Finding:
+            attempts = tuple(
+                dataclasses.replace(attempt, error=f"It could not be undone: {reason}")
+                if attempt.recovery == repair.recovery
+                else attempt
+                for attempt in finding.attempts
+            )
+            return dataclasses.replace(finding, attempts=attempts)
 
         self._change({repair.check}, change)
 

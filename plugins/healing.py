@@ -194,6 +194,7 @@ class Healer:
             now = runner.verdict(item, phases)
             if repair.problem is None:
                 repair.problem = _own_error(repair, phases)
+            repair.recheck = now.recheck(repair.error)
             if self.interrupts.heard:  # the recovery may have turned it into its own error
                 raise KeyboardInterrupt("interrupted")
             if repair.applied is not None and repair.problem is None and now.outcome in _GOOD:

@@ -37,12 +37,14 @@ class Progress:
         self.engine = found.engine
         self.engine.told = self.say  # who holds the lock, while a run waits for it
         self.checks: set[str] = set()  # whose repairs were shown
+        self._shown: Repair | None = None  # the one that was last begun
         self._is_unasked = found.mode != "ask"  # else it was shown with the question
 
     @contextlib.contextmanager
     def shown(self, repair: Repair) -> Iterator[None]:
         """Show what is done and why, then how far it is, while a repair is applied."""
         self.checks.add(repair.plan.check)
+        self._shown = repair
         with self._released(), contextlib.closing(_Meter(sys.stdout)) as meter:
             for line in _opening(repair) if self._is_unasked else ():
                 self._reporter.write_line(line)
@@ -50,16 +52,20 @@ class Progress:
             yield
 
     def ended(self, repair: Repair, attempt: Attempt) -> None:
-        """Say what came of a repair that was applied."""
-        if repair.applied is None:
+        """Say what came of a repair that was begun."""
+        if repair is not self._shown:
             return
         with self._released():
             spent = duration(attempt.seconds)
             words = {
                 "healed": f"healed in {spent}: the check holds now",
-                "not healed": "did not help: the check still fails; it was undone",
+                "not healed": "did not help: the check still fails; "
+                f"{attempt.error or 'it was undone'}",
+                "failed": f"did not succeed, after {spent}; the reason stands at the end",
+                "interrupted": f"interrupted: {attempt.error}",
             }
-            self._reporter.write_line(f"  {words.get(attempt.verdict, attempt.verdict)}")
+            told = summary.printable_lines(words.get(attempt.verdict, attempt.verdict))
+            self._reporter.write_line(f"  {told}")
 
     def say(self, line: str) -> None:
         """Write one line, now."""
@@ -90,9 +96,10 @@ class Progress:
 
 
 def _opening(repair: Repair) -> Iterator[str]:
-    """Yield the lines before a repair: the check, what is wrong, each change."""
+    """Yield the lines before a repair: the check, what is wrong and why, each change."""
     what = getattr(repair.error, "what", "") or str(repair.error)
     yield f"{printable(repair.plan.check)}: {summary.printable_lines(what)}"
+    yield from summary.wrapped(getattr(repair.error, "why", ""), indent="  ", hang="")
     plan = repair.plan.to_json() | {"rate_interval": None}  # the plan and the question name it
     for number, line in enumerate(summary.plan_lines(plan)):
         yield f"  {line.replace(' would (', ' will now (', 1) if not number else line}"
@@ -151,12 +158,20 @@ class _Meter:
 def _bar(stream: Any) -> Any:
     from rich import progress
     from rich.console import Console
+    from rich.text import Text
+
+    class Rate(progress.ProgressColumn):
+        """Bytes in a second, in the units of everything else we say; rich's own are decimal."""
+
+        def render(self, task: progress.Task) -> Text:
+            speed = task.finished_speed or task.speed
+            return Text(f"{size(speed)}/s" if speed else "")
 
     return progress.Progress(
         progress.TextColumn("  {task.description}", markup=False),
         progress.BarColumn(bar_width=20),
         progress.DownloadColumn(binary_units=True),
-        progress.TransferSpeedColumn(),
+        Rate(),
         progress.TimeRemainingColumn(),
         console=Console(file=stream),
         transient=True,

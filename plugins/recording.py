@@ -6,19 +6,18 @@ import contextlib
 import html
 import re
 import tempfile
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from modelmedic import examination, goodcopies, rooms, runs, support
+from modelmedic import attempts, examination, goodcopies, rooms, runs, summary, support
 from modelmedic.endings import broken_off, exit_code
 from modelmedic.errors import message
 from modelmedic.examination import Examination
 from modelmedic.findings import Attempt, Finding, Outcome
 from modelmedic.records import Recorder, write_parts, write_text
-from modelmedic.summary import record_verdict
 from modelmedic.text import visible
 
 _NAME = "modelmedic:record"
@@ -115,7 +114,7 @@ class Recording:
         """Add the finding that a report carries, once per check; mask what others will write."""
         self._judged.add(report.nodeid)
         told: dict[str, Any] | None = getattr(report, "modelmedic", None)
-        finding = _finding(told) if told is not None else self._of_stranger(report)
+        finding = self._finding(told) if told is not None else self._of_stranger(report)
         if report.longrepr is not None or report.sections:  # most have nothing to mask
             self._mask(report, finding if told is not None or report.when != "teardown" else None)
         if finding is not None:
@@ -165,6 +164,13 @@ class Recording:
         reason = report.longreprtext.strip().rpartition("\n")[2].removeprefix("E").strip()
         return broken_off(report.nodeid, reason, self._told.get(report.nodeid))
 
+    def _finding(self, told: dict[str, Any]) -> Finding:
+        tried = tuple(Attempt(**attempt) for attempt in told["attempts"])
+        return self._advised(Finding(**{**told, "attempts": tried}))
+
+    def _advised(self, finding: Finding) -> Finding:
+        return attempts.advised(finding, self.examination.context.command)
+
     def _properties(self, nodeid: str) -> list[tuple[str, object]]:
         """Return what junit.xml says of a check beside pytest's three words."""
         finding = self._told.get(nodeid)
@@ -176,6 +182,8 @@ class Recording:
         ]
         if finding.outcome in {Outcome.HEALED.value, Outcome.DEGRADED.value}:
             properties.append(("modelmedic.what", finding.what))
+            properties += [("modelmedic.why", finding.why)] if finding.why else []
+        properties += [("modelmedic.tried", attempts.sentence(a)) for a in finding.attempts]
         return [(name, visible(self.recorder.mask(str(value)))) for name, value in properties]
 
     def _mask(self, report: pytest.TestReport, finding: Finding | None) -> None:
@@ -213,11 +221,28 @@ class Recording:
         Runs after it (it is ``tryfirst``) and before those write: `LogXML` was registered before
         this object, and pytest-html is ``trylast``.
         """
-        now = {finding.nodeid: finding for finding in self.examination.findings}
+        found = self.examination
+        found.findings[:] = [self._advised(finding) for finding in found.findings]
+        now = {finding.nodeid: finding for finding in found.findings}
         for nodeid, told in list(self._told.items()):
             finding = now.get(told.nodeid, told)
             if finding.outcome != told.outcome and finding.outcome == Outcome.FAILED.value:
                 self._tell_late(nodeid, finding)
+        xml = next((p for p in self._plugins.get_plugins() if type(p).__name__ == "LogXML"), None)
+        if xml is not None:
+            for name, value in self._of_the_run():
+                xml.add_global_property(name, visible(self.recorder.mask(value)))
+
+    def _of_the_run(self) -> Iterator[tuple[str, str]]:
+        """Yield what junit.xml says of the whole run: who reads it has nothing else."""
+        found = self.examination
+        yield "modelmedic.run", found.context.run_id
+        yield "modelmedic.profile", found.context.profile.name
+        yield "modelmedic.install_dir", str(found.context.install_dir or "none")
+        for note in found.notes:
+            yield "modelmedic.note", note
+        if undo := summary.undo_command(found):
+            yield "modelmedic.undo", undo
 
     def _tell_late(self, nodeid: str, finding: Finding) -> None:
         path, _, name = nodeid.rpartition("::")
@@ -302,7 +327,7 @@ class Recording:
 
     def _finish_support(self, record: dict[str, Any]) -> None:
         """Write what a person pastes when asking for help; nothing when all is well."""
-        if text := support.text(record, record_verdict(record)[0]):
+        if text := support.text(record, summary.record_verdict(record)[0]):
             write_text(self.examination.report_dir / support.NAME, text, is_private=False)
 
     def _masked_attribute(self, match: re.Match[str]) -> str:
@@ -340,11 +365,6 @@ def _unusable(folder: Path, error: OSError) -> pytest.UsageError:
             next_step="Name another folder with --report-dir, or make room in this one.",
         )
     )
-
-
-def _finding(told: dict[str, Any]) -> Finding:
-    attempts = tuple(Attempt(**attempt) for attempt in told["attempts"])
-    return Finding(**{**told, "attempts": attempts})
 
 
 def _closed(report: pytest.TestReport) -> pytest.TestReport:

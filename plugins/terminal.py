@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Generator
 from typing import Any
 
 import pytest
@@ -17,6 +19,8 @@ _WORDS: dict[str, tuple[str, dict[str, bool]]] = {
     Outcome.BLOCKED.value: ("b", {"yellow": True}),
     Outcome.UNKNOWN.value: ("?", {"red": True}),
 }
+# How the lines begin with which others name their file in the report folder.
+_PATH_LINES = ("generated xml file: ", "generated html report: ")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -30,6 +34,7 @@ def pytest_configure(config: pytest.Config) -> None:
     option.reportchars = "N"
     if not found.is_worker:
         config.pluginmanager.register(Terminal(found), "modelmedic:words")
+        config.pluginmanager.register(OneReportLine(), "modelmedic:one-report-line")
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
@@ -60,20 +65,35 @@ class Terminal:
             if getattr(report, "when", None) == "collect":
                 terminalreporter.section("a check could not be loaded: our own fault", "-")
                 terminalreporter.write_line(str(report.longrepr))
-        if letters := summary.legend(self.examination.findings):
+        if letters := summary.legend(terminalreporter.stats):
             terminalreporter.write_line(letters)
+        self._recount(terminalreporter.stats)
         steps = terminalreporter.config.pluginmanager.get_plugin("modelmedic:steps")
         seen = steps.checks if steps is not None else frozenset()
         shown = summary.to_show(self.examination.findings)
+        waiting = Counter(finding.blocked_by for finding in self.examination.findings)
         for outcome, findings in shown:
             terminalreporter.section(summary.heading(outcome, len(findings)), "-")
             for finding in findings:
                 is_known = outcome is Outcome.HEALED and finding.check in seen
-                self._write(terminalreporter, finding, is_known=is_known)
+                if is_known:  # a person has just read it
+                    terminalreporter.write_line(f"{finding.title}  [{finding.check}]")
+                else:
+                    self._write(terminalreporter, finding, waiting[finding.check])
         for plan in self.examination.plans:
             terminalreporter.section(f"plan for {plan['check']}", "-")
             for line in summary.plan_lines(plan):
                 terminalreporter.write_line(line)
+
+    def _recount(self, stats: dict[str, list[Any]]) -> None:
+        """Let pytest's own last line count what the closing pass found, not what was before it."""
+        now = {finding.nodeid: finding.outcome for finding in self.examination.findings}
+        for word in (Outcome.HEALED.value, Outcome.DEGRADED.value, Outcome.PASSED.value):
+            for report in list(stats.get(word, ())):
+                outcome = now.get(getattr(report, "nodeid", ""), word)
+                if outcome in {Outcome.FAILED.value, Outcome.UNKNOWN.value}:
+                    stats[word].remove(report)
+                    stats.setdefault(outcome, []).append(report)
 
     @pytest.hookimpl(trylast=True)
     def pytest_unconfigure(self, config: pytest.Config) -> None:
@@ -85,11 +105,26 @@ class Terminal:
         for line, markup in summary.last_lines(self.examination):
             reporter.write_line(line, **markup)
 
-    def _write(self, reporter: Any, finding: Finding, *, is_known: bool) -> None:
-        """Write a finding; in short what a person has just read when it was healed."""
-        if is_known:
-            reporter.write_line(f"{finding.title}  [{finding.check}]")
-            return
+    def _write(self, reporter: Any, finding: Finding, waiting: int) -> None:
         reporter.write_line(f"{finding.title}  [{finding.check}]", bold=True)
-        for line in summary.finding_lines(finding):
+        for line in summary.finding_lines(finding, waiting):
             reporter.write_line(f"  {line}" if line else "")
+
+
+class OneReportLine:
+    """Keeps pytest-html and pytest's JUnit writer from naming the report folder once more each."""
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_terminal_summary(self, terminalreporter: Any) -> Generator[None, object, object]:
+        """Leave out their lines: the last line of the run names the folder."""
+        write_sep = terminalreporter.write_sep
+
+        def without_paths(sep: str, title: str | None = None, *args: Any, **markup: Any) -> None:
+            if title is None or not title.lower().startswith(_PATH_LINES):
+                write_sep(sep, title, *args, **markup)
+
+        terminalreporter.write_sep = without_paths
+        try:
+            return (yield)
+        finally:
+            del terminalreporter.write_sep

@@ -11,9 +11,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from modelmedic import attempts
 from modelmedic.findings import Outcome
 from modelmedic.summary import record_verdict
-from modelmedic.text import counted, duration, size, visible
+from modelmedic.text import counted, duration, fact, size, visible
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
@@ -51,6 +52,7 @@ _EXITS = {
     5: "nothing was checked",
 }
 
+_BAD = frozenset({Outcome.FAILED.value, Outcome.UNKNOWN.value})
 _PLAIN = {None: "none", True: "yes", False: "no"}
 
 # What goes round pytest-html's part; `str.format` is enough for it.
@@ -115,7 +117,10 @@ def block(record: Mapping[str, Any]) -> str:
         groups[finding["outcome"]].append(finding)
         if finding["blocked_by"]:
             waiting.setdefault(finding["blocked_by"], []).append(finding)
-    causes = groups["failed"] + groups["unknown"]
+    causes = [
+        {**finding, "tried": [a for a in finding["attempts"] if a["verdict"] != "planned"]}
+        for finding in groups["failed"] + groups["unknown"]
+    ]
     causes.sort(key=lambda finding: -len(waiting.get(finding["check"], ())))
     verdict, tone = _verdict(record)
     rendered: str = _template("block.html.j2").render(
@@ -125,7 +130,7 @@ def block(record: Mapping[str, Any]) -> str:
         groups=groups,
         causes=causes,
         waiting=waiting,
-        repaired=_with_attempts(findings, planned=False),
+        repaired=[f for f in _with_attempts(findings, planned=False) if f["outcome"] not in _BAD],
         planned=_with_attempts(findings, planned=True),
         meaning=_MEANING,
         modes=_MODES,
@@ -133,6 +138,7 @@ def block(record: Mapping[str, Any]) -> str:
         size=size,
         duration=duration,
         counted=counted,
+        attempts=attempts,
     )
     return rendered
 
@@ -200,4 +206,5 @@ def _template(name: str) -> Any:
         lstrip_blocks=True,
     )
     environment.filters["moment"] = _moment
+    environment.filters["fact"] = lambda item: fact(*item)
     return environment.get_template(name)

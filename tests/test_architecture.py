@@ -37,6 +37,8 @@ LAYERS = (
         "verdicts",
         "closing",
         "records",
+        "attempts",
+        "changes",
         "summary",
         "support",
         "endings",

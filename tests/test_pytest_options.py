@@ -91,6 +91,8 @@ def test_a_healed_check_is_a_passed_case_with_its_outcome_as_property(plain):
             "modelmedic.check": "room.first",
             "modelmedic.outcome": "healed",
             "modelmedic.what": "The folder first is missing.",
+            "modelmedic.why": "Most often removed.",
+            "modelmedic.tried": "create_missing_folder: healed. create the folder first.",
         },
     )
     assert told["test_never"][0] == ["failure"]

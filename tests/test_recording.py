@@ -138,7 +138,16 @@ def test_the_repair_is_told_with_before_and_after(seven):
     assert healed["what"] == "The folder extra is missing."
     (attempt,) = healed["attempts"]
     assert attempt["recovery"] == "create_missing_folder"
-    assert attempt["operations"] == [{"kind": "make_dir", "text": "create the folder extra"}]
+    assert attempt["operations"] == [
+        {
+            "kind": "make_dir", "text": "create the folder extra",
+            "before": "nothing at extra", "after": "extra: a folder",
+        }
+    ]  # fmt: skip
+    assert attempt["recheck"] == {
+        "before": "The folder extra is missing.", "outcome": "passed", "what": "", "why": "",
+    }  # fmt: skip
+    assert attempt["history"] == "no history yet"
     assert any("Closing pass" in note for note in seven.record["environment"]["notes"])
 
 

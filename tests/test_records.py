@@ -73,7 +73,11 @@ FINDING = [
     "facts",
     "attempts",
 ]
-ATTEMPT = ["recovery", "verdict", "operations", "seconds", "bytes_fetched", "error"]
+ATTEMPT = [
+    "recovery", "verdict", "operations", "seconds", "bytes_fetched", "error", "history", "recheck",
+    "put_back",
+]  # fmt: skip
+OPERATION = ["kind", "text", "before", "after"]
 
 
 def finished(desk, checks, *options):  # noqa: F811
@@ -94,6 +98,7 @@ def test_the_keys_are_frozen():
     assert list(SCHEMA["properties"]) == TOP
     assert list(definitions["finding"]["properties"]) == FINDING
     assert list(definitions["attempt"]["properties"]) == ATTEMPT
+    assert list(definitions["operation"]["properties"]) == OPERATION
     assert SCHEMA["additionalProperties"] is False
 
 

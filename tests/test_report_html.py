@@ -109,15 +109,17 @@ def test_a_repair_that_did_not_help_says_what_happened():
         "error": "It broke x.two and was undone.", "operations": [],
     }  # fmt: skip
     text = words(rendered([a_finding(what="Gone.", attempts=[attempt])], mode="apply", exit_code=1))
-    assert "Before Gone." in text
-    assert "mend_it : not healed in 3.0 s, 2.0 KiB fetched" in text
+    assert "failed Gone. Tried mend_it : not healed in 3.0 s, 2.0 KiB fetched" in text
     assert "It broke x.two and was undone." in text
     assert "The check does not hold. What had been changed for it was put back." in text
 
 
+FACTS = {"cards": 0, "driver": None, "is_old": True, "size_bytes": 1000, "age_seconds": 180}
+
+
 def test_evidence_is_there_in_plain_words():
-    page = rendered([a_finding(what="x", facts={"cards": 0, "driver": None, "is_old": True})])
-    assert "cards 0 driver none is_old yes" in words(page)
+    page = rendered([a_finding(what="x", facts=FACTS)])
+    assert "cards 0 driver none is old yes size 1,000 bytes age 3 min" in words(page)
     assert re.search(r"<details><summary>Evidence</summary>", page)
 
 
@@ -126,7 +128,13 @@ def test_evidence_is_there_in_plain_words():
     [
         (None, "passed", "This run has not ended, or was killed: 1 check had ended"),
         (2, "passed", "Stopped before its end: 1 check judged, none of them bad"),
-        (3, "passed", "The run did not end well (exit code 3)"),
+        (
+            3,
+            "passed",
+            "This run proves nothing, because something in modelmedic itself is at fault",
+        ),
+        (3, "failed", "(exit code 3); 1 check did not hold or could not look."),
+        (2, "failed", "Not ready: 1 cause. The run was stopped before its end."),
         (5, "skipped", "Nothing was checked"),
         (1, "failed", "Not ready"),
     ],

@@ -106,7 +106,8 @@ def _undo(options: argparse.Namespace) -> int:
     if install is None and options.profile:
         profile = load_profile(options.profile, cwd=Path.cwd())
         install = Path(profile.install_dir) if profile.install_dir else None
-    install = (install or Path.cwd()).absolute()
+    # A report says ~ for the home folder, which no shell expands after a "=".
+    install = (install or Path.cwd()).expanduser().absolute()
     told = engine.undo_run(
         rooms.state_dir(), install, options.run_id, told=lambda line: print(line, file=sys.stderr)
     )

@@ -48,6 +48,10 @@ class Attempt:
     ``verdict`` is "healed", "not healed" (undone), "planned", "refused", "failed" (its own
     error; undone), "interrupted" (by a signal; undone), "not allowed" (a risk class the person did
     not allow) or "rechecked" (another check's repair had already changed the state).
+
+    ``recheck`` is what the same check said before (``before``) and after the repair (``outcome``,
+    ``what``, ``why``); None when it did not come to that. ``history`` is how often the recovery
+    had worked here until then, in words.
     """
 
     recovery: str
@@ -56,6 +60,8 @@ class Attempt:
     seconds: float = 0.0
     bytes_fetched: int = 0
     error: str = ""
+    history: str = ""
+    recheck: dict[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,9 +12,11 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from modelmedic import __version__, summary
+from modelmedic import __version__, changes, summary
+from modelmedic.errors import ModelmedicError
 from modelmedic.examination import Examination
 from modelmedic.findings import Finding, Outcome
+from modelmedic.healing.journal import Repair
 from modelmedic.masking import Masker
 
 SCHEMA = 1
@@ -68,7 +70,8 @@ class Recorder:
 
     def _write(self, exit_code: int | None) -> dict[str, Any]:
         found = self._found
-        findings = [self._finding(finding) for finding in found.findings]
+        repairs = _repairs(found)
+        findings = [self._finding(finding, repairs) for finding in found.findings]
         top = _top(found, exit_code)
         rest = {
             "root_causes": root_causes(findings),
@@ -79,8 +82,14 @@ class Recorder:
         write_json(self._folder / NAME, record, is_private=False)
         return record
 
-    def _finding(self, finding: Finding) -> dict[str, Any]:
-        """Return a finding masked, once; kept beside it, since a live object keeps its id."""
+    def _finding(self, finding: Finding, repairs: Iterable[Repair] = ()) -> dict[str, Any]:
+        """Return a finding masked, once; kept beside it, since a live object keeps its id.
+
+        With what the journal knows of its repairs, where there were any: that changes until the
+        run ends.
+        """
+        if finding.attempts and repairs:
+            return dict(_clean(changes.with_evidence(finding.to_json(), repairs), self._mask))
         known = self._masked.get(id(finding))
         if known is None:
             known = (finding, _clean(finding.to_json(), self._mask))
@@ -89,7 +98,10 @@ class Recorder:
 
 
 def run_record(found: Examination, *, exit_code: int | None) -> dict[str, Any]:
-    """Return the record of a run, unmasked. ``exit_code`` None: it has not ended."""
+    """Return the record of a run, unmasked and without what its journal knows.
+
+    ``exit_code`` None: it has not ended.
+    """
     findings = [finding.to_json() for finding in found.findings]
     return {
         **_top(found, exit_code),
@@ -97,6 +109,14 @@ def run_record(found: Examination, *, exit_code: int | None) -> dict[str, Any]:
         "findings": findings,
         "environment": environment(found),
     }
+
+
+def _repairs(found: Examination) -> list[Repair]:
+    """Return what the journal of this run says was changed; empty when it cannot be read."""
+    try:
+        return found.engine.journal.repairs()
+    except ModelmedicError:
+        return []  # the notes of the run name it
 
 
 def _top(found: Examination, exit_code: int | None) -> dict[str, Any]:
@@ -159,6 +179,7 @@ def environment(found: Examination) -> dict[str, Any]:
         "command": context.command,
         "next_command": summary.next_command(found),
         "undo_command": summary.undo_command(found),
+        "undo_until": summary.undo_until(found),
         "notes": list(found.notes),
         "install_reason": context.install_reason,
         "target_reason": context.target_reason,

@@ -6,16 +6,18 @@ import os
 import sys
 import textwrap
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import asdict
 from typing import Any
 
-from modelmedic import __version__, rooms, support
-from modelmedic.endings import INTERRUPTED
+from modelmedic import __version__, attempts, rooms, support
+from modelmedic.endings import INTERRUPTED, OWN_FAULT
 from modelmedic.errors import ModelmedicError
 from modelmedic.examination import Examination
 from modelmedic.findings import Attempt, Finding, Outcome
 from modelmedic.healing import journal
 from modelmedic.operations.base import RISKS
+from modelmedic.operations.expiry import KEEP_BYTES, KEEP_SECONDS
 from modelmedic.text import counted, duration, printable, quoted, size
 
 WIDTH = 96
@@ -57,10 +59,13 @@ def _interrupted(found: Examination) -> Iterator[str]:
         )
 
 
-def legend(findings: list[Finding]) -> str:
-    """Return what the letters of the progress line mean; empty when they need no words."""
+def legend(seen: Collection[str]) -> str:
+    """Return what the letters of the progress line mean; empty when they need no words.
+
+    Args:
+        seen: The outcomes whose letters stand there.
+    """
     words = {"healed": "H", "degraded": "D", "blocked": "b", "unknown": "?"}
-    seen = {finding.outcome for finding in findings}
     told = [f"{letter} {word}" for word, letter in words.items() if word in seen]
     return f"letters: {', '.join(told)}, F failed, s skipped, . passed" if told else ""
 
@@ -82,15 +87,17 @@ def heading(outcome: Outcome, count: int) -> str:
     return f"{words[outcome]}: {counted(count, 'check')}"
 
 
-def finding_lines(finding: Finding) -> list[str]:
-    """Return what / why / next and what was tried, wrapped."""
-    lines = _wrapped(finding.what)
-    lines += _wrapped(finding.why)
+def finding_lines(finding: Finding, waiting: int = 0) -> list[str]:
+    """Return what / why / next, what was tried, and how many checks waited on it, wrapped."""
+    lines = wrapped(finding.what)
+    lines += wrapped(finding.why)
     for attempt in finding.attempts:
         if _is_worth_telling(attempt, finding):
             lines += attempt_lines(attempt)
+    if waiting:
+        lines.append(f"{counted(waiting, 'check')} waited on it.")
     if finding.outcome != Outcome.HEALED.value and finding.next:
-        lines += _wrapped(f"Next: {finding.next}")
+        lines += wrapped(f"Next: {finding.next}")
     return [*lines, ""]
 
 
@@ -105,11 +112,13 @@ def attempt_lines(attempt: Attempt) -> list[str]:
     """Return the lines of one attempt: the verdict, then each operation."""
     spent = f" in {duration(attempt.seconds)}" if attempt.verdict == "healed" else ""
     fetched = f", {size(attempt.bytes_fetched)} fetched" if attempt.bytes_fetched else ""
-    lines = _wrapped(f"{attempt.recovery}: {attempt.verdict}{spent}{fetched}")
+    lines = wrapped(f"{attempt.recovery}: {attempt.verdict}{spent}{fetched}")
     for operation in attempt.operations:
-        lines += _wrapped(f"- {operation['text']}", indent="  ")
+        lines += wrapped(f"- {operation['text']}", indent="  ")
     if attempt.error:
-        lines += _wrapped(attempt.error, indent="    ")
+        lines += wrapped(attempt.error, indent="    ")
+    if attempt.verdict == "not healed" and (now := attempts.recheck(asdict(attempt))):
+        lines += wrapped(f"after it the check said: {now}", indent="    ")
     return lines
 
 
@@ -125,7 +134,8 @@ def plan_lines(plan: Mapping[str, Any]) -> list[str]:
     if plan["rate_interval"] is not None:
         spent.append(plan["worked"])
     first = f"{plan['recovery']} would ({', '.join([plan['risk'], *spent])}):"
-    return [first, *(f"  - {operation['text']}" for operation in plan["operations"])]
+    lines = [wrapped(f"- {operation['text']}", indent="  ") for operation in plan["operations"]]
+    return [first, *(line for each in lines for line in each)]
 
 
 def question_lines(plan: dict[str, Any], error: BaseException, title: str) -> list[str]:
@@ -133,12 +143,12 @@ def question_lines(plan: dict[str, Any], error: BaseException, title: str) -> li
     what = getattr(error, "what", "") or str(error)
     return [
         "",
-        *_wrapped(f"[{plan['check']}] {what}"),
-        *_wrapped(f"{plan['recovery']}: {title}"),
+        *wrapped(f"[{plan['check']}] {what}"),
+        *wrapped(f"{plan['recovery']}: {title}"),
         *plan_lines(plan | {"seconds": 0, "rate_interval": None}),
         f"  time: {_time(plan)}",
         f"  history: {_history(plan)}",
-        *_wrapped(
+        *wrapped(
             "yes applies it and checks again; no leaves this repair out; skip repairs nothing for "
             "this check; quit asks no more, and nothing else is repaired."
         ),
@@ -178,10 +188,12 @@ def last_lines(found: Examination) -> list[tuple[str, Markup]]:
         lines.append((f"Next:    {step}", {"bold": True}))
     if back := undo_command(found):
         lines.append((f"Undo:    {back}", {}))
+        lines += [(f"         {line}", {}) for line in wrapped(undo_until(found))]
     if found.mode in {"apply", "ask"} and _has_cause(found):
         path = printable(found.report_dir / support.NAME)
         lines.append((f"Support: {path} (masked; paste it where you ask for help)", {}))
-    lines.append((f"Report:  {printable(found.report_dir / 'report.html')}", {}))
+    report = printable(found.report_dir / "report.html")
+    lines.append((f"Report:  {report} (report.json and junit.xml lie beside it)", {}))
     return lines
 
 
@@ -212,10 +224,17 @@ def _verdict(counts: Counter[str], exit_code: int | None, subject: str) -> tuple
     bad = counts["failed"] + counts["unknown"]
     if counts.total() == counts["skipped"]:
         return "nothing was checked.", "none"
+    if exit_code == OWN_FAULT:
+        found = f"; {counted(bad, 'check')} did not hold or could not look" if bad else ""
+        return (
+            "this run proves nothing, because something in modelmedic itself is at fault "
+            f"(exit code 3){found}."
+        ), "bad"
     if bad:
+        stopped = " The run was stopped before its end." if exit_code == INTERRUPTED else ""
         waited = f", {counted(counts['blocked'], 'check')} waited on " if counts["blocked"] else ""
         waited += ("it" if bad == 1 else "them") if waited else ""
-        return f"not ready: {counted(bad, 'cause')}{waited}.", "bad"
+        return f"not ready: {counted(bad, 'cause')}{waited}.{stopped}", "bad"
     if exit_code == INTERRUPTED:
         judged = counted(counts.total(), "check")
         return f"stopped before its end: {judged} judged, none of them bad.", "bad"
@@ -259,6 +278,18 @@ def undo_command(found: Examination) -> str:
     return f"{form} undo {found.context.run_id} --install-dir={place}"
 
 
+def undo_until(found: Examination) -> str:
+    """Return how long `undo_command` works, in words; empty when there is none."""
+    if not undo_command(found):
+        return ""
+    days = round(KEEP_SECONDS / 86_400)
+    return (
+        f"Works at least until a later run repairs something; after that, for {days} days, while "
+        f"all files kept for undo take no more than {size(KEEP_BYTES)}. What somebody changed "
+        "since is left alone and named."
+    )
+
+
 def _first_step(found: Examination) -> str:
     """Return what to do about the gravest cause when no command of ours helps; empty: nothing."""
     bad = [f for f in found.findings if Outcome(f.outcome).is_cause_of_exit_1 and f.next]
@@ -267,15 +298,13 @@ def _first_step(found: Examination) -> str:
     return f"{printable_lines(bad[0].next)} [{bad[0].check}]" if bad else ""
 
 
-def _wrapped(text: str, indent: str = "") -> list[str]:
-    if not text:
-        return []
-    shown = printable_lines(text)
+def wrapped(text: str, indent: str = "", hang: str = "  ") -> list[str]:
+    """Return a paragraph in lines for a terminal; ``hang`` is before all indented but the first."""
     return textwrap.wrap(
-        shown,
+        printable_lines(text),
         WIDTH,
         initial_indent=indent,
-        subsequent_indent=indent + "  " * bool(indent),
+        subsequent_indent=indent + hang * bool(indent),
         break_long_words=False,
         break_on_hyphens=False,
     )

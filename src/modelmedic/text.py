@@ -55,6 +55,16 @@ def duration(seconds: float) -> str:
     return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"  # noqa: PLR2004
 
 
+def fact(name: str, value: object) -> tuple[str, object]:
+    """Return a fact's name and value for people: the unit goes from the name to the number."""
+    words, _, unit = name.rpartition("_")
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not words or not is_number or unit not in {"bytes", "seconds"}:
+        return name.replace("_", " "), value
+    told = f"{value:,} bytes" if unit == "bytes" else duration(float(value))  # type: ignore[arg-type]
+    return words.replace("_", " "), told
+
+
 def counted(count: int, noun: str, plural: str = "") -> str:
     """Return "1 check" or "9 checks"."""
     return f"{count} {noun if count == 1 else plural or noun + 's'}"

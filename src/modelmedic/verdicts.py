@@ -44,6 +44,16 @@ class Verdict:
         """Return whether a repair may be tried: failed, or could not look."""
         return self.outcome in {Outcome.FAILED, Outcome.UNKNOWN}
 
+    def recheck(self, before: BaseException) -> dict[str, str]:
+        """Return what a repair records of the check: what it said at first, and what now."""
+        first = getattr(before, "what", "") or str(before)
+        return {
+            "before": first,
+            "outcome": self.outcome.value,
+            "what": self.what,
+            "why": self.why,
+        }
+
     def finding(
         self,
         judged: Judged,

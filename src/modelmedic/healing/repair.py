@@ -31,6 +31,7 @@ class Repair:
     error: BaseException
     applied: Applied | None = None
     problem: BaseException | None = None  # the recovery's own, never the check's verdict
+    recheck: dict[str, str] | None = None  # what the check said after it; see `Attempt`
     started: float = field(default_factory=time.monotonic)
 
     def step(self, operation: Operation) -> None:
@@ -67,4 +68,6 @@ class Repair:
             seconds=round(time.monotonic() - self.started, 3),
             bytes_fetched=self.applied.fetched_bytes if self.applied else 0,
             error=error,
+            history=self.plan.worked,
+            recheck=self.recheck if self.applied and not self.problem else None,
         )
