@@ -22,7 +22,7 @@ HEAVY = {
 # A module may import its own layer and those before it. A new module gets its line here, which is
 # the moment to think about where it belongs.
 LAYERS = (
-    ("", "errors", "jsonshape", "limits", "masking", "text"),
+    ("", "errors", "jsonshape", "lazy", "limits", "masking", "text"),
     ("commands", "rooms", "bootstrap"),
     ("profile.model", "context", "findings", "testing"),
     ("facts",),
