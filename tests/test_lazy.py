@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import importlib
-import subprocess
 import sys
 import threading
 from types import ModuleType
 
 import pytest
-from support import CHECKOUT, child_env
 
 
 @pytest.fixture
@@ -105,33 +103,3 @@ def test_no_thread_sees_it_half_read(package):
     for thread in threads:
         thread.join(20)
     assert told == [3, 3]
-
-
-LIST = """
-import sys
-sys.path.insert(0, sys.argv[1])
-import pytest
-class Look:
-    @pytest.hookimpl(trylast=True)
-    def pytest_collection_finish(self, session):
-        read = [n for n in sys.modules if n.startswith(("modelmedic.facts.", "modelmedic.strategies."))]
-        print("READ", sorted(read), "ITEMS", len(session.items))
-sys.exit(pytest.main(["--co", "-q", "-s", *sys.argv[2:]], plugins=[Look()]))
-"""
-
-
-def test_listing_the_checks_reads_no_probe_and_no_strategy(tmp_path):
-    argv = [
-        "-c",
-        str(CHECKOUT / "pyproject.toml"),
-        f"--rootdir={CHECKOUT}",
-        str(CHECKOUT / "checks"),
-    ]
-    done = subprocess.run(
-        [sys.executable, "-I", "-c", LIST, str(CHECKOUT / "src"), *argv],
-        cwd=tmp_path, env=child_env(MODELMEDIC_STATE_DIR=str(tmp_path / "state")),
-        capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
-    # The book holds the facts; pip_commands only words what others read.
-    assert "READ ['modelmedic.facts.book', 'modelmedic.facts.pip_commands'] ITEMS" in done.stdout

@@ -8,8 +8,8 @@ module`` gives a stand-in, which imports the module when one of its names is ask
 from __future__ import annotations
 
 import importlib
-import os
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -22,7 +22,7 @@ def submodules(package: str, path: Iterable[str]) -> Callable[[str], ModuleType]
 
     The folder is listed once, now: to look for each module would cost more than what is saved.
     """
-    stems = [entry[:-3] for folder in path for entry in os.listdir(folder) if entry[-3:] == ".py"]
+    stems = [file.stem for folder in path for file in Path(folder).glob("*.py")]
     modules = {stem: LazyModule(f"{package}.{stem}") for stem in stems if stem != "__init__"}
 
     def __getattr__(name: str) -> ModuleType:  # noqa: N807 - the name the language asks for
