@@ -15,7 +15,6 @@ from typing import Any
 from modelmedic import __version__, summary
 from modelmedic.examination import Examination
 from modelmedic.findings import Finding, Outcome
-from modelmedic.masking import Masker
 
 SCHEMA = 1
 NAME = "report.json"
@@ -37,6 +36,8 @@ class Recorder:
     """
 
     def __init__(self, found: Examination) -> None:
+        from modelmedic.masking import Masker
+
         self._found = found
         self._folder = found.report_dir
         self._mask = Masker.of_this_machine().mask
