@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import pickle
 import sys
 import threading
 from types import ModuleType
@@ -103,3 +104,11 @@ def test_no_thread_sees_it_half_read(package):
     for thread in threads:
         thread.join(20)
     assert told == [3, 3]
+
+
+def test_what_it_holds_is_pickled_by_its_own_name(package):
+    made = package(water="class Wave:\n    pass\n\ndef depth():\n    return 3\n")
+    module = taken(made, "water")
+    for thing in (module.Wave, module.depth):
+        assert pickle.loads(pickle.dumps(thing)) is thing
+    assert isinstance(pickle.loads(pickle.dumps(module.Wave())), module.Wave)
