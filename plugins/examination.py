@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from modelmedic import examination, rooms
+from modelmedic import examination
 from modelmedic.context import Context
 from modelmedic.facts.book import FactBook
 from modelmedic.profile.model import Profile
@@ -97,13 +97,6 @@ def pytest_runtestloop(session: pytest.Session) -> None:
         warm = getattr(module, "warm", None)
         if warm is not None:
             warm(found.facts)
-
-
-@pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_collection() -> Generator[None, object, object]:
-    """Collect in one go, without looks for garbage in between."""
-    with rooms.garbage_left():
-        return (yield)
 
 
 @pytest.hookimpl(trylast=True)

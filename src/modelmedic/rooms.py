@@ -7,12 +7,9 @@ current folder can ever take their place.
 
 from __future__ import annotations
 
-import contextlib
-import gc
 import importlib.util
 import os
 import sys
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -79,29 +76,13 @@ def load_all(room_name: str) -> list[ModuleType]:
 
 def register_plugins(pluginmanager: PluginManager) -> None:
     """Register every module of the plugin room with pytest, once."""
-    with garbage_left():
-        modules = load_all("plugins")
     # pytest asks the newest first: the options, which decide what is examined, before the others.
-    for module in sorted(modules, key=lambda entry: entry.__name__.endswith(".options")):
+    for module in sorted(
+        load_all("plugins"), key=lambda entry: entry.__name__.endswith(".options")
+    ):
         name = f"modelmedic:{module.__name__.rpartition('.')[2]}"
         if not pluginmanager.has_plugin(name):
             pluginmanager.register(module, name)
-
-
-@contextlib.contextmanager
-def garbage_left() -> Iterator[None]:
-    """Look for no garbage meanwhile.
-
-    What a start loads stays for the whole run, and each look walks through all of it: a twentieth
-    of what listing the checks takes.
-    """
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
 
 
 def keep_foreign_conftests_out(pluginmanager: object) -> None:
