@@ -8,9 +8,8 @@ import pytest
 
 from modelmedic.context import Context
 from modelmedic.errors import CannotTell, Unhealthy
-from modelmedic.facts import configs
+from modelmedic.facts import configs, safe_open
 from modelmedic.facts.book import FactBook
-from modelmedic.facts.safe_open import State
 from modelmedic.profile.model import ConfigFile
 from modelmedic.text import counted, printable
 
@@ -67,7 +66,7 @@ def test_config_file_has_its_keys(
     if not config_file.keys:
         pytest.skip("The profile asks for no keys in this file.")
     config = facts.get(configs.read_config, config_file.path, config_file.format)
-    if config.state.state is State.MISSING and not config_file.is_required:
+    if config.state.state is safe_open.State.MISSING and not config_file.is_required:
         pytest.skip("This settings file is optional and not there.")
     if not config.state.is_present or config.problem:
         raise CannotTell(config.problem or config.state.sentence())
@@ -88,9 +87,9 @@ def test_config_file_has_its_keys(
 
 def _judge_absent(context: Context, config_file: ConfigFile, config: configs.Config) -> None:
     state = config.state
-    if state.state in {State.OUTSIDE, State.DENIED}:
+    if state.state in {safe_open.State.OUTSIDE, safe_open.State.DENIED}:
         raise CannotTell(state.sentence())
-    if state.state is State.MISSING and not config_file.is_required:
+    if state.state is safe_open.State.MISSING and not config_file.is_required:
         pytest.skip("This settings file is optional and not there.")
     raise Unhealthy(
         state.sentence(),

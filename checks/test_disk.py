@@ -12,7 +12,6 @@ from modelmedic.context import Context
 from modelmedic.errors import CannotTell, Unhealthy
 from modelmedic.facts import disk, filesystem, quota
 from modelmedic.facts.book import FactBook
-from modelmedic.facts.filesystem import Scratch, Trial
 from modelmedic.profile.model import Profile
 from modelmedic.text import counted, printable, size
 
@@ -252,7 +251,7 @@ def test_files_can_be_locked(facts: FactBook) -> None:
         )
 
 
-def _failures(facts: FactBook, name: str) -> Iterator[tuple[Scratch, Trial]]:
+def _failures(facts: FactBook, name: str) -> Iterator[tuple[filesystem.Scratch, filesystem.Trial]]:
     """Yield the folders where a trial failed.
 
     Raises:
@@ -260,7 +259,7 @@ def _failures(facts: FactBook, name: str) -> Iterator[tuple[Scratch, Trial]]:
     """
     untried = ""
     for scratch in facts.get(filesystem.read_weight_scratches):
-        trial: Trial = getattr(scratch, name)
+        trial: filesystem.Trial = getattr(scratch, name)
         if trial.works is None:
             untried = f"{_place(scratch)} was not tried: {printable(trial.error)}."
         elif not trial.works:
@@ -269,7 +268,7 @@ def _failures(facts: FactBook, name: str) -> Iterator[tuple[Scratch, Trial]]:
         raise CannotTell(untried)
 
 
-def _place(scratch: Scratch) -> str:
+def _place(scratch: filesystem.Scratch) -> str:
     kind = f" ({scratch.fs_type})" if scratch.fs_type else ""
     return f"{printable(scratch.folder)}{kind}"
 

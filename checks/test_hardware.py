@@ -10,8 +10,6 @@ import pytest
 from modelmedic.errors import CannotTell, Unhealthy
 from modelmedic.facts import driver, driver_words, gpu, gpu_words, pci
 from modelmedic.facts.book import FactBook
-from modelmedic.facts.driver_words import Words
-from modelmedic.facts.gpu import NOT_SUPPORTED, Gpu, Gpus
 from modelmedic.profile.model import Profile
 from modelmedic.text import size
 
@@ -88,7 +86,7 @@ def _judge_driver_version(version: str | None, floor: str) -> None:
         ) from error
     if is_too_old:
         _fail(
-            Words(
+            driver_words.Words(
                 f"The NVIDIA driver is {version}; the model needs {floor} or newer.",
                 "The CUDA inside PyTorch refuses an older driver.",
                 f"install a newer driver ({driver_words.GET_DRIVER}) and restart.",
@@ -127,7 +125,7 @@ def test_driver_answers_for_every_card(
         )
 
 
-def _unlisted(facts: FactBook, answer: Gpus) -> list[str]:
+def _unlisted(facts: FactBook, answer: gpu.Gpus) -> list[str]:
     """Return the bus addresses of cards that NVIDIA's module holds and NVML does not list."""
     listed = {entry.bus_address for entry in answer.gpus}
     if "" in listed:  # a card that does not even tell its address: of_lost has spoken
@@ -148,7 +146,7 @@ def test_gpu_memory_is_enough(facts: FactBook, profile: Profile) -> None:
         flags = profile.hardware.flags
         run_with = f" when run with {flags}" if flags else ""
         _fail(
-            Words(
+            driver_words.Words(
                 f"{best.label} has {size(have)} of memory; the model needs {size(need)}{run_with}.",
                 "The memory of several cards does not add up for one run.",
                 "use a card with more memory, or a smaller variant of the model.",
@@ -169,7 +167,7 @@ def test_gpu_memory_is_free(facts: FactBook, profile: Profile, degraded: Degrade
     free = best.memory_free_bytes or 0
     if free >= need:
         return
-    words = Words(
+    words = driver_words.Words(
         f"{best.label} has {size(free)} of its {size(best.memory_total_bytes or 0)} free; the "
         f"model needs {size(need)}.",
         gpu_words.holders_of(best),
@@ -189,7 +187,7 @@ def _asked_memory(profile: Profile) -> int:
     return need
 
 
-def _whole_cards(facts: FactBook) -> Sequence[Gpu]:
+def _whole_cards(facts: FactBook) -> Sequence[gpu.Gpu]:
     """Return the cards whose memory is known and undivided.
 
     Raises:
@@ -228,7 +226,7 @@ def test_card_is_new_enough(facts: FactBook, profile: Profile) -> None:
     found = ", ".join(f"{entry.label} has {_dotted(entry)}" for entry in known)
     is_flash = (major, minor) == FLASH_ATTENTION_FLOOR
     _fail(
-        Words(
+        driver_words.Words(
             f"{found}; the model needs compute capability {text} or newer.",
             "The programs the model is run with hold no code for older cards"
             + (": flash-attention needs Ampere (RTX 30, A10) or newer." if is_flash else "."),
@@ -240,11 +238,11 @@ def test_card_is_new_enough(facts: FactBook, profile: Profile) -> None:
     )
 
 
-def _dotted(entry: Gpu) -> str:
+def _dotted(entry: gpu.Gpu) -> str:
     return ".".join(str(part) for part in entry.compute_capability or ())
 
 
-def _large_enough(cards: Sequence[Gpu], need: int | None) -> Sequence[Gpu]:
+def _large_enough(cards: Sequence[gpu.Gpu], need: int | None) -> Sequence[gpu.Gpu]:
     """Return the cards the model fits on, all when it fits on none: that is judged elsewhere."""
     fitting = [entry for entry in cards if (entry.memory_total_bytes or 0) >= (need or 0)]
     return fitting or cards
@@ -263,7 +261,7 @@ def test_card_runs_at_full_speed(facts: FactBook, profile: Profile, degraded: De
         heat = f" at {entry.temperature_celsius} °C" if entry.temperature_celsius else ""
         if causes := gpu_words.slowdowns(reasons):
             _fail(
-                Words(
+                driver_words.Words(
                     f"{entry.label} is slowed down{heat}: {'; '.join(causes)}.",
                     "Most often dust or blocked air, or a power supply or cable that is too weak.",
                     "clean the card, give it air, check its power cables; then run this again.",
@@ -300,7 +298,7 @@ def test_card_uses_all_its_lanes(facts: FactBook, profile: Profile, degraded: De
     _all_told(cards, "pcie_width", "the PCIe width")
 
 
-def _with_lanes(facts: FactBook, entry: Gpu) -> Gpu:
+def _with_lanes(facts: FactBook, entry: gpu.Gpu) -> gpu.Gpu:
     """Return the GPU with the widths of the bus where the driver does not tell them."""
     if entry.pcie_width is not None and entry.pcie_width_max is not None:
         return entry
@@ -321,7 +319,7 @@ def test_card_memory_is_sound(facts: FactBook, profile: Profile) -> None:
     for entry in cards:
         if faults := gpu_words.memory_faults(entry):
             _fail(
-                Words(
+                driver_words.Words(
                     f"{entry.label} has faulty memory: {'; '.join(faults)}.",
                     "A run on it can stop with a CUDA error or give wrong results.",
                     "restart the computer, which applies pending repairs; if it comes back, have "
@@ -339,7 +337,7 @@ def _asked(profile: Profile) -> None:
         pytest.skip("The profile does not ask for a graphics card.")
 
 
-def _answer_or_none(facts: FactBook) -> Gpus | None:
+def _answer_or_none(facts: FactBook) -> gpu.Gpus | None:
     try:
         return facts.get(gpu.read_gpus)
     except CannotTell:
@@ -356,7 +354,7 @@ def _lists_gpus(facts: FactBook, *, is_decisive: bool) -> bool:
     return bool(answer and answer.gpus)
 
 
-def _usable(facts: FactBook) -> Sequence[Gpu]:
+def _usable(facts: FactBook) -> Sequence[gpu.Gpu]:
     """Return the GPUs that answer; at least one.
 
     Raises:
@@ -368,27 +366,27 @@ def _usable(facts: FactBook) -> Sequence[Gpu]:
     return usable
 
 
-def _all_told(cards: Sequence[Gpu], field: str, words: str) -> None:
+def _all_told(cards: Sequence[gpu.Gpu], field: str, words: str) -> None:
     """End as skipped when no card has such a thing, as unknown when one could not be asked."""
     unknown = [entry for entry in cards if getattr(entry, field) is None]
-    if any(entry.why_unknown(field).code != NOT_SUPPORTED for entry in unknown):
+    if any(entry.why_unknown(field).code != gpu.NOT_SUPPORTED for entry in unknown):
         raise _not_told(unknown, field, words)
     if len(unknown) == len(cards):
         pytest.skip(f"The driver does not report {words} for {unknown[0].label}: not supported.")
 
 
-def _not_told(cards: Sequence[Gpu], field: str, words: str) -> CannotTell:
+def _not_told(cards: Sequence[gpu.Gpu], field: str, words: str) -> CannotTell:
     reasons = "; ".join(f"{entry.label}: {entry.why_unknown(field).detail}" for entry in cards)
     return CannotTell(
         f"The driver does not tell {words}.", f"{reasons}.", "a newer NVIDIA driver may tell it."
     )
 
 
-def _state(degraded: Degraded, words: Words) -> None:
+def _state(degraded: Degraded, words: driver_words.Words) -> None:
     degraded(words.what, words.why, words.next_step, words.failure_id)
 
 
-def _fail(words: Words, **evidence: str | float | bool | None) -> None:
+def _fail(words: driver_words.Words, **evidence: str | float | bool | None) -> None:
     raise Unhealthy(
         words.what,
         words.why,

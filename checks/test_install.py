@@ -18,10 +18,10 @@ from modelmedic.facts import (
     ports,
     processes,
     programs,
+    safe_open,
     weights,
 )
 from modelmedic.facts.book import FactBook
-from modelmedic.facts.safe_open import State
 from modelmedic.profile.model import ModelRepo, Port, Profile, Program
 from modelmedic.text import counted, duration, printable
 
@@ -45,7 +45,7 @@ def test_install_folder_exists(facts: FactBook, context: Context) -> None:
     state = facts.get(weights.read_file_state, ".")
     if state.is_folder:
         return
-    if state.state is State.DENIED:
+    if state.state is safe_open.State.DENIED:
         raise CannotTell(f"{printable(context.place)} {state.detail}.")
     is_file = context.place.exists()
     if is_file:
@@ -72,10 +72,10 @@ def test_folder_of_the_app_exists(facts: FactBook, context: Context, folder: str
     state = facts.get(weights.read_file_state, folder)
     # A link to a folder on a larger disk is normal, and nothing is read from it.
     if state.is_folder or (
-        state.state is State.OUTSIDE and facts.get(layout.read_is_folder, folder)
+        state.state is safe_open.State.OUTSIDE and facts.get(layout.read_is_folder, folder)
     ):
         return
-    if state.state in {State.OUTSIDE, State.DENIED}:
+    if state.state in {safe_open.State.OUTSIDE, safe_open.State.DENIED}:
         raise CannotTell(state.sentence())
     detail = "is a file, not a folder" if state.is_present else state.detail
     raise Unhealthy(
@@ -248,4 +248,4 @@ def test_program_is_on_the_path(
 def _is_there(facts: FactBook, folder: str, path: str) -> bool:
     subject = path if folder == "." else f"{folder}/{path}"
     state = facts.get(weights.read_file_state, subject).state
-    return state not in {State.MISSING, State.DANGLING}
+    return state not in {safe_open.State.MISSING, safe_open.State.DANGLING}

@@ -9,12 +9,16 @@ import pytest
 
 from modelmedic.context import Context
 from modelmedic.errors import CannotTell, Unhealthy
-from modelmedic.facts import access_words, hub_access, network, network_words, package_index
-from modelmedic.facts.answers import HttpFact
+from modelmedic.facts import (
+    access_words,
+    answers,
+    hub_access,
+    network,
+    network_words,
+    package_index,
+    proxy,
+)
 from modelmedic.facts.book import FactBook
-from modelmedic.facts.hub_access import RepoFact
-from modelmedic.facts.network_words import Words
-from modelmedic.facts.proxy import ProxySetting
 from modelmedic.profile.model import Endpoint, Profile
 from modelmedic.text import printable
 
@@ -65,7 +69,7 @@ def test_proxy_settings_work(
         _say(degraded, words)
 
 
-def _of_dead_proxy(facts: FactBook, setting: ProxySetting) -> Words | None:
+def _of_dead_proxy(facts: FactBook, setting: proxy.ProxySetting) -> network_words.Words | None:
     reach = facts.get(network.read_proxy_reach, setting.host, setting.port)
     if reach.failure is None:
         return None
@@ -136,7 +140,7 @@ def test_server_is_near_enough(
             "expect slow downloads; use a cable or another network if there is one.",
         )
     answer = network.reach(facts, endpoint, network.read_http)
-    if isinstance(answer, HttpFact) and answer.seconds >= SLOW_ANSWER_SECONDS:
+    if isinstance(answer, answers.HttpFact) and answer.seconds >= SLOW_ANSWER_SECONDS:
         degraded(
             f"An answer of {answer.origin} takes {answer.seconds:.1f} s.",
             "Hub clients give up on an answer after 10 s.",
@@ -166,7 +170,10 @@ def _stage(
 
 
 def _lost(
-    endpoint: Endpoint, words: Words, degraded: Degraded, **evidence: str | float | bool | None
+    endpoint: Endpoint,
+    words: network_words.Words,
+    degraded: Degraded,
+    **evidence: str | float | bool | None,
 ) -> None:
     """Fail for a required server; state the loss of an optional one."""
     if not endpoint.is_required:
@@ -234,7 +241,9 @@ def test_hub_gives_out_the_models(
             _lost(endpoint, words, degraded, repo=repo.repo, status=repo.answer.status)
 
 
-def _of_lost_storage(facts: FactBook, hub: Endpoint, repo: RepoFact) -> Words | None:
+def _of_lost_storage(
+    facts: FactBook, hub: Endpoint, repo: hub_access.RepoFact
+) -> network_words.Words | None:
     """Return why the server that holds the bytes is out of reach; None when it is not."""
     if not repo.storage:
         return None
@@ -244,7 +253,7 @@ def _of_lost_storage(facts: FactBook, hub: Endpoint, repo: RepoFact) -> Words | 
         return None
     words = network_words.of_failure(storage, fact)
     is_mirrored = bool(facts.get(network.read_dns, hub).setting)
-    return Words(
+    return network_words.Words(
         f"The Hub answers, and sends downloads of {printable(repo.repo)} on to {repo.storage}. "
         f"{words.what}",
         words.why,
@@ -277,14 +286,14 @@ def test_no_server_limits_this_machine(
             )
 
 
-def _answer(facts: FactBook, endpoint: Endpoint) -> HttpFact | None:
+def _answer(facts: FactBook, endpoint: Endpoint) -> answers.HttpFact | None:
     """Return the strictest answer of an endpoint; None when there is none to be had."""
     try:
-        fact: HttpFact = network.reach(facts, endpoint, network.read_http)
+        fact: answers.HttpFact = network.reach(facts, endpoint, network.read_http)
         if fact.failure is not None:
             return None
         for source, file in network.samples(endpoint, facts.profile):
-            repo: RepoFact = facts.get(hub_access.read_repo, endpoint, source, file)
+            repo: hub_access.RepoFact = facts.get(hub_access.read_repo, endpoint, source, file)
             if repo.answer.status == TOO_MANY_REQUESTS:
                 return repo.answer
     except CannotTell:
@@ -325,5 +334,5 @@ def test_package_index_answers(
         _say(degraded, words)
 
 
-def _say(degraded: Degraded, words: Words) -> None:
+def _say(degraded: Degraded, words: network_words.Words) -> None:
     degraded(words.what, words.why, words.next_step, words.failure_id)

@@ -14,7 +14,6 @@ from modelmedic.context import Context
 from modelmedic.errors import CannotTell, Unhealthy
 from modelmedic.facts import disk, filesystem, permissions
 from modelmedic.facts.book import FactBook
-from modelmedic.facts.filesystem import Scratch, Trial
 from modelmedic.profile.model import Profile
 from modelmedic.text import counted, printable
 
@@ -106,7 +105,7 @@ def test_temporary_folder_can_be_written(
     scratch = facts.get(filesystem.read_scratch, folder)
     cure = _own_temp(context)
     for name in ("create", "write", "rename", "lock"):
-        trial: Trial = getattr(scratch, name)
+        trial: filesystem.Trial = getattr(scratch, name)
         if trial.works is None:
             raise CannotTell(f"{printable(folder)} was not tried: {printable(trial.error)}.")
         if not trial.works:
@@ -165,14 +164,14 @@ def test_files_belong_to_this_user(facts: FactBook, context: Context, degraded: 
         )
 
 
-def _first_denied(scratch: Scratch, *names: str) -> tuple[str, Trial] | None:
+def _first_denied(scratch: filesystem.Scratch, *names: str) -> tuple[str, filesystem.Trial] | None:
     """Return the first trial that failed for want of permission or on a read-only disk.
 
     Raises:
         CannotTell: Making or writing a file failed for another reason: a full disk, an I/O error.
     """
     for name in names:
-        trial: Trial = getattr(scratch, name)
+        trial: filesystem.Trial = getattr(scratch, name)
         if trial.is_denied or trial.is_read_only:
             return name, trial
         if not trial.works and name in {"create", "write"}:
@@ -192,7 +191,7 @@ def _is_read_only(facts: FactBook, folder: Path) -> bool:
     return facts.get(disk.read_volume, folder).is_read_only
 
 
-def _say_read_only(scratch: Scratch, degraded: Degraded) -> None:
+def _say_read_only(scratch: filesystem.Scratch, degraded: Degraded) -> None:
     degraded(
         f"{printable(scratch.folder)} is on a read-only file system.",
         "Every model file is there, so the model can run; nothing can be repaired or updated.",
@@ -202,7 +201,9 @@ def _say_read_only(scratch: Scratch, degraded: Degraded) -> None:
     )
 
 
-def _not_writable(context: Context, scratch: Scratch, name: str, trial: Trial) -> Unhealthy:
+def _not_writable(
+    context: Context, scratch: filesystem.Scratch, name: str, trial: filesystem.Trial
+) -> Unhealthy:
     folder = scratch.folder
     if trial.is_read_only:
         return Unhealthy(
@@ -221,7 +222,7 @@ def _not_writable(context: Context, scratch: Scratch, name: str, trial: Trial) -
     )
 
 
-def _stays(scratch: Scratch) -> Unhealthy:
+def _stays(scratch: filesystem.Scratch) -> Unhealthy:
     return Unhealthy(
         f"What was made in {printable(scratch.folder)} for a trial cannot be removed: "
         f"{printable(scratch.leftover)}.",
@@ -231,7 +232,7 @@ def _stays(scratch: Scratch) -> Unhealthy:
     )
 
 
-def _judge_execute(scratch: Scratch, context: Context, degraded: Degraded) -> None:
+def _judge_execute(scratch: filesystem.Scratch, context: Context, degraded: Degraded) -> None:
     if scratch.execute.works is not False:
         return
     what = (
@@ -249,7 +250,10 @@ def _judge_execute(scratch: Scratch, context: Context, degraded: Degraded) -> No
 
 
 def _cache_closed(
-    context: Context, cache: permissions.CacheFolder, scratch: Scratch, trial: Trial
+    context: Context,
+    cache: permissions.CacheFolder,
+    scratch: filesystem.Scratch,
+    trial: filesystem.Trial,
 ) -> Unhealthy:
     elsewhere = shlex.quote(str(context.place / "hub-home"))
     is_ours = sys.platform != "win32" and scratch.folder.stat().st_uid == os.geteuid()
@@ -331,7 +335,7 @@ def _relative(path: Path, place: Path) -> Path:
     return path.relative_to(place) if path != place and path.is_relative_to(place) else path
 
 
-def _evidence(scratch: Scratch, name: str, trial: Trial) -> Evidence:
+def _evidence(scratch: filesystem.Scratch, name: str, trial: filesystem.Trial) -> Evidence:
     return {
         "folder": printable(scratch.folder),
         "fs_type": scratch.fs_type,

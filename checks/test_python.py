@@ -10,9 +10,8 @@ import pytest
 
 from modelmedic.context import Context
 from modelmedic.errors import Unhealthy
-from modelmedic.facts import environment, interpreter, packages
+from modelmedic.facts import environment, interpreter, interpreter_fault, packages
 from modelmedic.facts.book import FactBook
-from modelmedic.facts.interpreter_fault import InterpreterFault
 from modelmedic.facts.pip_commands import install_command, new_environment
 from modelmedic.profile.model import Profile
 from modelmedic.text import counted, printable
@@ -35,7 +34,7 @@ def test_target_python_answers(facts: FactBook, profile: Profile, context: Conte
         _no_environment(facts, context)
     try:
         facts.get(interpreter.read_interpreter)
-    except InterpreterFault as fault:
+    except interpreter_fault.InterpreterFault as fault:
         if not fault.is_proof:
             raise
         raise Unhealthy(

@@ -9,9 +9,15 @@ import pytest
 
 from modelmedic.context import Context, ExpectedFile
 from modelmedic.errors import CannotTell, Unhealthy
-from modelmedic.facts import file_hashes, install_scan, weight_index, weights, weights_words
+from modelmedic.facts import (
+    file_hashes,
+    install_scan,
+    safe_open,
+    weight_index,
+    weights,
+    weights_words,
+)
 from modelmedic.facts.book import FactBook
-from modelmedic.facts.safe_open import State
 from modelmedic.profile.model import ModelRepo
 from modelmedic.text import counted, printable
 
@@ -47,9 +53,9 @@ def test_model_file_is_present(facts: FactBook, context: Context, model_file: Ex
     state = facts.get(weights.read_file_state, model_file.subject)
     if state.is_present:
         return
-    if state.state is State.MISSING and model_file.file.is_optional:
+    if state.state is safe_open.State.MISSING and model_file.file.is_optional:
         pytest.skip("This file is optional and not there.")
-    if state.state in {State.OUTSIDE, State.DENIED}:
+    if state.state in {safe_open.State.OUTSIDE, safe_open.State.DENIED}:
         raise CannotTell(state.sentence(), "", weights_words.make_readable(state))
     raise weights_words.absent(context, model_file, state, _elsewhere(facts, model_file))
 
@@ -101,7 +107,8 @@ def test_index_agrees_with_the_shards(
         for expected in context.expected_files()
         if expected.model.name == model.name
         and expected.subject.endswith(weight_index.INDEX_SUFFIX)
-        and facts.get(weights.read_file_state, expected.subject).state is not State.MISSING
+        and facts.get(weights.read_file_state, expected.subject).state
+        is not safe_open.State.MISSING
     ]
     if not subjects:
         pytest.skip("This model has no index of shards.")
@@ -155,7 +162,7 @@ def test_model_file_has_its_hash(
 def _skip_absent_option(facts: FactBook, model_file: ExpectedFile) -> None:
     if model_file.file.is_optional:
         state = facts.get(weights.read_file_state, model_file.subject)
-        if state.state is State.MISSING:
+        if state.state is safe_open.State.MISSING:
             pytest.skip("This file is optional and not there.")
 
 

@@ -13,10 +13,9 @@ from modelmedic import closing, examination
 from modelmedic.errors import ModelmedicError
 from modelmedic.examination import Examination
 from modelmedic.findings import Attempt, Finding, Outcome
+from modelmedic.healing import evidence_log, undoing
 from modelmedic.healing import journal as journals
-from modelmedic.healing import undoing
 from modelmedic.healing.engine import Plan, undo_repair
-from modelmedic.healing.evidence_log import EvidenceLog
 from modelmedic.operations import kinds
 from modelmedic.text import counted, size
 
@@ -121,7 +120,7 @@ def _say(session: pytest.Session, line: str) -> None:
 def _correct_evidence(found: Examination) -> None:
     """Tell the record of repairs which ones did not stand: they are no successes."""
     failed = {f.check for f in found.findings if f.outcome == Outcome.FAILED.value}
-    log = EvidenceLog(found.context.state_dir)
+    log = evidence_log.EvidenceLog(found.context.state_dir)
     for repair in found.engine.journal.repairs():
         if repair.check in failed:
             log.revise(repair.number, "not healed", is_lasting=repair.verdict == "undone")

@@ -12,9 +12,8 @@ from modelmedic import examination
 from modelmedic.errors import CannotTell, ModelmedicError, RecoveryFailed, RecoveryRefused
 from modelmedic.examination import Examination
 from modelmedic.findings import Attempt, Outcome
-from modelmedic.healing import extensions
+from modelmedic.healing import effectiveness, extensions
 from modelmedic.healing.classify import classify
-from modelmedic.healing.effectiveness import Effectiveness
 from modelmedic.healing.engine import Plan
 from modelmedic.healing.interrupts import Interrupts, OutOfTime
 from modelmedic.healing.registry import Recovery, family_of
@@ -61,7 +60,7 @@ class Healer:
         self.config = config
         self.examination = found
         self.engine = found.engine
-        self.effectiveness = Effectiveness(found.context, again=found.heal_again)
+        self.effectiveness = effectiveness.Effectiveness(found.context, again=found.heal_again)
         self.active: Repair | None = None
         self._is_planning = False
         # Of the check at hand, for its report; a signal may end the healing before it returns.

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from modelmedic import attempts, examination, goodcopies, rooms, runs, summary, support
+from modelmedic import attempts, examination, rooms, runs, summary, support
 from modelmedic.endings import broken_off, exit_code
 from modelmedic.errors import message
 from modelmedic.examination import Examination
@@ -210,6 +210,8 @@ class Recording:
     def _remember(self, finding: Finding) -> None:
         """Keep a copy of a config file that was found good; its repair starts from there."""
         if finding.check.startswith("config.keys[") and finding.outcome == Outcome.PASSED.value:
+            from modelmedic import goodcopies  # reads config files; listing the checks does not
+
             path = finding.check.partition("[")[2].removesuffix("]")
             goodcopies.remember(self.examination.context, path)
 

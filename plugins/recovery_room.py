@@ -31,7 +31,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def _load_recoveries(config: pytest.Config, found: Examination) -> None:
     for module in rooms.load_all("recoveries"):
         for name, value in list(vars(module).items()):
-            entry = getattr(value, "recovery", None)
+            entry = getattr(value, "recovery", None) if callable(value) else None
             if isinstance(entry, Recovery):
                 found.registry.add(entry)
                 setattr(module, name, pytest.fixture(value))

@@ -22,7 +22,7 @@ HEAVY = {
 # A module may import its own layer and those before it. A new module gets its line here, which is
 # the moment to think about where it belongs.
 LAYERS = (
-    ("", "deeds", "errors", "jsonshape", "limits", "masking", "text"),
+    ("", "deeds", "errors", "jsonshape", "lazy", "limits", "masking", "text"),
     ("commands", "purity", "rooms", "bootstrap"),
     ("profile.model", "context", "findings", "testing"),
     ("facts",),

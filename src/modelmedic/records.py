@@ -10,14 +10,15 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from modelmedic import __version__, changes, summary
 from modelmedic.errors import ModelmedicError
 from modelmedic.examination import Examination
 from modelmedic.findings import Finding, Outcome
-from modelmedic.healing.journal import Repair
-from modelmedic.masking import Masker
+
+if TYPE_CHECKING:
+    from modelmedic.healing.journal import Repair
 
 SCHEMA = 1
 NAME = "report.json"
@@ -39,6 +40,8 @@ class Recorder:
     """
 
     def __init__(self, found: Examination) -> None:
+        from modelmedic.masking import Masker
+
         self._found = found
         self._folder = found.report_dir
         self._mask = Masker.of_this_machine().mask

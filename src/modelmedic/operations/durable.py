@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 import sys
@@ -87,6 +86,8 @@ def rename_new(old: str, new: str, old_folder: int | None, new_folder: int | Non
     if old_folder is not None and new_folder is not None:
         call = _renameat2()
         if call is not None:
+            import ctypes
+
             sys.audit("os.rename", old, new, old_folder, new_folder)  # as os.rename does
             names = os.fsencode(old), os.fsencode(new)
             if call(old_folder, names[0], new_folder, names[1], _RENAME_NOREPLACE) == 0:
@@ -102,6 +103,8 @@ def _renameat2() -> _Rename | None:
     """Return the C library's call; None where it has none (it came with glibc 2.28)."""
     if sys.platform != "linux":
         return None
+    import ctypes  # here: most runs rename nothing
+
     try:
         call = ctypes.CDLL(None, use_errno=True).renameat2
     except (OSError, AttributeError):

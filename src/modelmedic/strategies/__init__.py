@@ -1,1 +1,8 @@
 """Repairs, once each: a strategy turns facts into operations and changes nothing itself."""
+
+from typing import TYPE_CHECKING
+
+from modelmedic import lazy
+
+if not TYPE_CHECKING:  # a type checker knows the submodules, and which names are none
+    __getattr__ = lazy.submodules(__name__, __path__)
