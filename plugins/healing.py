@@ -19,7 +19,6 @@ from modelmedic.healing.interrupts import Interrupts, OutOfTime
 from modelmedic.healing.registry import Recovery, family_of
 from modelmedic.healing.repair import NotAllowed, Repair
 from modelmedic.limits import TimeoutManager
-from modelmedic.text import quoted
 from modelmedic.verdicts import Judged, Verdict
 
 _GOOD = frozenset({Outcome.PASSED, Outcome.DEGRADED})
@@ -315,7 +314,7 @@ class Healer:
         allow = [f"--allow={','.join(classes)}"] if classes and found.mode != "ask" else []
         again = ["--heal-again"] if found.heal_again else []
         mode = "--heal=ask" if found.mode == "ask" else "--heal"
-        return found.context.run_command(mode, *allow, *again, *_bounds(found), *options)
+        return found.context.run_command(mode, *allow, *again, *found.bounds(), *options)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self) -> None:
@@ -342,16 +341,6 @@ def _own_error(repair: Repair, phases: Any) -> BaseException | None:
     if repair.applied is None or all(report.when == "teardown" for _call, report in failed):
         return next((call.excinfo.value for call, _report in failed), None)
     return None
-
-
-def _bounds(found: Examination) -> list[str]:
-    """Return the options that keep a run from repairing more: plan file, budgets, no network."""
-    budget = found.engine.budget
-    limits = (("count", budget.count), ("bytes", budget.fetch_bytes), ("seconds", budget.seconds))
-    bounds = [f"--heal-budget-{name}={int(most)}" for name, most in limits if most is not None]
-    if found.accepted is not None:
-        bounds.insert(0, f"--plan-file={quoted(str(found.accepted.path))}")
-    return bounds + ["--offline"] * found.context.offline
 
 
 def _attempt_of(repair: Repair, *, healed: bool, is_stopped: bool, trouble: str) -> Attempt:

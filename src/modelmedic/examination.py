@@ -15,6 +15,7 @@ from modelmedic.healing.engine import Engine
 from modelmedic.healing.interrupts import Interrupts
 from modelmedic.healing.registry import Registry
 from modelmedic.needs import Needs
+from modelmedic.text import quoted
 
 if TYPE_CHECKING:
     from modelmedic.healing.planfile import PlanFile
@@ -61,6 +62,19 @@ class Examination:
     healable: set[str] = field(default_factory=set)  # checks that name a recovery
     notes: list[str] = field(default_factory=list)  # sentences for the end of the run
     exit_code: int | None = None
+
+    def bounds(self) -> list[str]:
+        """Return the options that keep a run from repairing more: plan file, budgets, no network.
+
+        A command that is printed for a person to type holds them, or it would do more than they
+        agreed to.
+        """
+        most = self.engine.budget
+        limits = (("count", most.count), ("bytes", most.fetch_bytes), ("seconds", most.seconds))
+        bounds = [f"--heal-budget-{name}={int(many)}" for name, many in limits if many is not None]
+        if self.accepted is not None:
+            bounds.insert(0, f"--plan-file={quoted(str(self.accepted.path))}")
+        return bounds + ["--offline"] * self.context.offline
 
 
 def attach(config: object, examination: Examination) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 import textwrap
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
@@ -18,7 +16,7 @@ from modelmedic.findings import Attempt, Finding, Outcome
 from modelmedic.healing import journal
 from modelmedic.operations.base import RISKS
 from modelmedic.operations.expiry import KEEP_BYTES, KEEP_SECONDS
-from modelmedic.text import counted, duration, printable, quoted, size
+from modelmedic.text import counted, duration, printable, size
 
 WIDTH = 96
 _SHOWN = (Outcome.HEALED, Outcome.DEGRADED, Outcome.UNKNOWN, Outcome.FAILED)
@@ -253,12 +251,13 @@ def next_command(found: Examination) -> str:
     if found.mode == "plan":
         classes = {plan["risk"] for plan in found.plans} - {"safe"} | found.allowed
         options = [f"--allow={','.join(sorted(classes))}"] if classes else []
-        return context.run_command("--heal", *options) if found.plans else ""
+        return context.run_command("--heal", *options, *found.bounds()) if found.plans else ""
     refused = [a.error for f in bad for a in f.attempts if a.verdict == "not allowed"]
     if refused:
         named = {risk for risk in RISKS for error in refused if f"--allow={risk}" in error}
         allow = ",".join(sorted(named | found.allowed))
-        return context.run_command("--heal", f"--allow={allow}") if allow else ""
+        command = context.run_command("--heal", f"--allow={allow}", *found.bounds())
+        return command if allow else ""
     if found.mode == "check" and any(f.check in found.healable for f in bad):
         return context.run_command("--heal=plan")
     return ""
@@ -272,10 +271,9 @@ def undo_command(found: Examination) -> str:
     """Return the command that puts back what this run repaired; empty when it repaired nothing."""
     if not any(attempt.verdict == "healed" for f in found.findings for attempt in f.attempts):
         return ""
-    is_command = os.environ.get("MODELMEDIC_INVOKED_AS", "").startswith("modelmedic ")
-    form = "modelmedic" if is_command else f"{quoted(sys.executable)} -m modelmedic"
-    place = quoted(str(found.context.place))
-    return f"{form} undo {found.context.run_id} --install-dir={place}"
+    from modelmedic.healing import undoing  # only a run that healed needs it
+
+    return undoing.undo_command(found.context.place, found.context.run_id)
 
 
 def undo_until(found: Examination) -> str:
