@@ -18,9 +18,9 @@ from demo_support import Desk
 from room_support import SEVEN, Room
 from support import CHECKOUT, child_env
 from test_healing_runs import BREAKS, desk, run  # noqa: F401 - desk is a fixture
-from test_report_html import words
+from test_report_html import a_finding, a_record, rendered, words
 
-from modelmedic import attempts, changes, rooms
+from modelmedic import attempts, changes, rooms, support
 from modelmedic.errors import RecoveryRefused
 from modelmedic.findings import Attempt, Finding
 from modelmedic.healing.interrupts import Interrupts
@@ -114,6 +114,14 @@ def test_only_what_the_journal_says_was_undone_is_called_put_back(ends, is_back)
     said = attempts.aftermath(told)
     assert ("was put back" in said) is (is_back is True)
     assert ("Nothing was changed" in said) is (is_back is None)
+
+
+def test_a_repair_that_was_refused_is_not_told_as_tried():
+    attempt = {**tried("refused")["attempts"][0], "error": "It was tried before."}
+    page = words(rendered([a_finding(what="Gone.", attempts=[attempt])], mode="apply", exit_code=1))
+    assert "Not tried mend : refused create a It was tried before." in page
+    record = a_record([a_finding(what="Gone.", attempts=[attempt])], mode="apply", exit_code=1)
+    assert "Not tried: mend: refused. It was tried before." in support.text(record, "Not ready.")
 
 
 def test_what_was_only_refused_changed_nothing():

@@ -13,10 +13,10 @@ MEANING = {
     "healed": "",
     "not healed": "the check still did not hold",
     "planned": "",
-    "refused": "not tried",
+    "refused": "",
     "failed": "it could not be done",
     "interrupted": "",
-    "not allowed": "not tried",
+    "not allowed": "",
     "rechecked": "not needed: the check already held again when its turn came",
 }
 _IN_VAIN = frozenset({"not healed", "failed", "refused"})
@@ -60,6 +60,11 @@ def sentence(attempt: Attempt) -> str:
     told = [f"{attempt.recovery}: {attempt.verdict}{f' ({gloss})' if gloss else ''}."]
     told += [f"{operation['text']}." for operation in attempt.operations]
     return " ".join([*told, attempt.error]).strip()
+
+
+def is_begun(attempt: Mapping[str, Any]) -> bool:
+    """Return whether anything was done: else it was refused, not allowed, or not needed."""
+    return attempt["verdict"] not in _UNTOUCHED
 
 
 def aftermath(finding: Mapping[str, Any]) -> str:

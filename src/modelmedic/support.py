@@ -85,8 +85,9 @@ def _cause(finding: Mapping[str, Any], waiting: int) -> Iterator[str]:
 
 def _tried(attempt: Mapping[str, Any]) -> Iterator[str]:
     spent = f" It took {duration(attempt['seconds'])}." if attempt["seconds"] >= 1 else ""
+    begun = "Tried" if attempts.is_begun(attempt) else "Not tried:"
     yield from _wrapped(
-        f"Tried {attempt['recovery']}: {attempt['verdict']}. {attempt['error']}{spent}"
+        f"{begun} {attempt['recovery']}: {attempt['verdict']}. {attempt['error']}{spent}"
     )
     for operation in attempt["operations"]:
         yield from _wrapped(f"- {operation['text']}", "    ")
