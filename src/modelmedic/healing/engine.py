@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import platform
 import time
 import uuid
@@ -18,6 +19,11 @@ from modelmedic.healing.journal import Journal
 from modelmedic.healing.undoing import undo_repair, undo_run
 from modelmedic.operations.base import RISKS, Cost, Operation, Workshop
 from modelmedic.operations.tree import Tree
+
+_NEEDED = (
+    *("healing.guards", "healing.kept", "healing.lock", "healing.holder", "healing.undoing"),
+    *("operations.kinds", "operations.aside", "operations.expiry", "operations.durable"),
+)
 
 __all__ = ["Applied", "Budget", "Engine", "Plan", "undo_repair", "undo_run"]
 
@@ -134,7 +140,20 @@ class Engine:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the install's lock; see `modelmedic.healing.lock.held`."""
+        """Hold the install's lock; see `modelmedic.healing.lock.held`.
+
+        What putting back needs is loaded before: later there may be no descriptor, or no disk, to
+        read a module from.
+        """
+        try:
+            for name in _NEEDED:
+                importlib.import_module(f"modelmedic.{name}")
+        except OSError as error:
+            raise RecoveryRefused(
+                f"Nothing was touched: a part of modelmedic cannot be read: {trouble.reason(error)}.",
+                "",
+                trouble.next_step(error),
+            ) from error
         with lock.held(self.context.state_dir, self.context.place, told=self.told):
             yield
 

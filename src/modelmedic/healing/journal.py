@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from modelmedic.errors import CannotTell, RecoveryRefused
-from modelmedic.healing import trouble
+from modelmedic.healing.trouble import next_step, reason  # not lazily: see Engine.locked
 from modelmedic.operations.durable import make_private_folders, sync_folder, write_all
 from modelmedic.text import printable
 
@@ -90,10 +90,9 @@ class Journal:
                 os.close(handle)
         except OSError as error:
             raise CannotWrite(
-                f"The journal {printable(self.path)} could not be written: "
-                f"{trouble.reason(error)}.",
+                f"The journal {printable(self.path)} could not be written: {reason(error)}.",
                 "A change is made only after it was written down there, so that it can be undone.",
-                trouble.next_step(error),
+                next_step(error),
             ) from error
 
     def _opened(self) -> int:
@@ -143,9 +142,9 @@ class Journal:
             return
         except OSError as error:
             raise RecoveryRefused(
-                f"The journal {printable(self.path)} cannot be read: {trouble.reason(error)}.",
+                f"The journal {printable(self.path)} cannot be read: {reason(error)}.",
                 "It says what a repair changed, so nothing can be put back without it.",
-                trouble.next_step(error),
+                next_step(error),
             ) from error
         for line in lines:
             try:
@@ -284,9 +283,9 @@ def _names(folder: Path) -> list[Path]:
         return []
     except OSError as error:
         raise CannotTell(
-            f"The journals in {printable(folder)} cannot be read: {trouble.reason(error)}.",
+            f"The journals in {printable(folder)} cannot be read: {reason(error)}.",
             "They say what was repaired here, and what a killed run left half done.",
-            trouble.next_step(error),
+            next_step(error),
         ) from error
 
 
