@@ -150,7 +150,7 @@ class Engine:
                 importlib.import_module(f"modelmedic.{name}")
         except OSError as error:
             raise RecoveryRefused(
-                f"Nothing was touched: a part of modelmedic cannot be read: {trouble.reason(error)}.",
+                f"Nothing was touched; modelmedic itself cannot be read: {trouble.reason(error)}.",
                 "",
                 trouble.next_step(error),
             ) from error
