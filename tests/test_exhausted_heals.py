@@ -66,7 +66,6 @@ def healed(desk, run, old, new):
     for path in {*old, *new, *now}:
         assert now.get(path) in (old.get(path), new.get(path)), (path, run.out)
     assert run.code != 0 or now == new, run.out
-    assert "INTERNALERROR" not in run.out, run.out
     return now
 
 
@@ -104,7 +103,7 @@ def test_memory(desk, new, megabytes):
     old = snapshot(desk.install)
     desk.python = ("prlimit", f"--as={megabytes << 20}", sys.executable)
     run = desk.run("--heal")
-    healed(desk, run, old, new)
+    healed(desk, run, old, new)  # pytest itself may be what finds no memory: exit code 3
     desk.python = (sys.executable,)
     again(desk, old, new)
 
@@ -115,6 +114,7 @@ def test_files(desk, new, files):
     desk.python = ("prlimit", f"--nofile={files}", sys.executable)
     run = desk.run("--heal")
     healed(desk, run, old, new)
+    assert "INTERNALERROR" not in run.out, run.out
     desk.python = (sys.executable,)
     again(desk, old, new)
 
@@ -129,6 +129,7 @@ def test_inodes(small_disk, new, inodes):
         (desk.folder / "ballast" / str(number)).touch()
     run = desk.run("--heal")
     healed(desk, run, old, new)
+    assert "INTERNALERROR" not in run.out, run.out
     shutil.rmtree(desk.folder / "ballast")
     again(desk, old, new)
 
@@ -142,5 +143,6 @@ def test_space(small_disk, new, kib):
     (desk.folder / "ballast").write_bytes(b"x" * room)
     run = desk.run("--heal")
     healed(desk, run, old, new)
+    assert "INTERNALERROR" not in run.out, run.out
     (desk.folder / "ballast").unlink()
     again(desk, old, new)
