@@ -100,12 +100,9 @@ def file_lock(path: Path) -> filelock.BaseFileLock:
     """Return the lock of a file, that the kernel frees with its holder; not taken yet."""
     import filelock
 
-    try:
-        # Where a file system has no locks, newer releases would take the mere existence of a file
-        # for one: a killed run would then block every later one.
-        return filelock.FileLock(path, mode=0o600, fallback_to_soft=False)
-    except TypeError:  # filelock before that option raises NotImplementedError by itself
-        return filelock.FileLock(path, mode=0o600)
+    # Where a file system has no locks, it would take the mere existence of a file for one: a killed
+    # run would then block every later one.
+    return filelock.FileLock(path, mode=0o600, fallback_to_soft=False)
 
 
 def _lock_files(state_dir: Path, install: Path) -> Iterator[Path]:
