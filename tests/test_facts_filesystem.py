@@ -75,6 +75,46 @@ def test_a_file_system_without_holes_is_judged_by_its_rule_and_never_filled(
     room.remove()
 
 
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EMFILE])
+def test_what_a_full_disk_or_process_hides_is_not_held_against_the_file_system(
+    tmp_path, monkeypatch, code
+):
+    def fail(*_given, **_named):
+        raise OSError(code, os.strerror(code))
+
+    facts = make_facts(tmp_path)
+    volume = facts.get(disk.read_volume, tmp_path)
+    monkeypatch.setattr(os, "replace", fail)
+    monkeypatch.setattr(os, "symlink", fail)
+    scratch = filesystem.try_in(Room(tmp_path, "scratch"), volume)
+    assert (scratch.rename.works, scratch.rename.error) == (None, os.strerror(code))
+    assert scratch.symlink.works is None
+    assert scratch.lock.works
+
+
+@pytest.mark.parametrize(("times", "leftover"), [(3, ""), (1000, os.strerror(errno.EMFILE))])
+def test_a_scratch_folder_goes_when_descriptors_are_free_again(
+    tmp_path, monkeypatch, times, leftover
+):
+    room = Room(tmp_path, "scratch")
+    room.make()
+    room.write("a", b"a")
+    real, left = os.scandir, [times]
+
+    def scarce(*given):
+        left[0] -= 1
+        if left[0] >= 0:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        return real(*given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "scandir", scarce)
+        assert room.remove() == leftover
+    assert room.path.exists() == bool(leftover)
+    assert room.remove() == ""  # as at exit
+    assert not room.path.exists()
+
+
 def test_an_existing_scratch_folder_is_never_entered(tmp_path, monkeypatch):
     monkeypatch.setattr("modelmedic.facts.scratch._OTHER_WORKER_SECONDS", 0.1)
     facts = make_facts(tmp_path)

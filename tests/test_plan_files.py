@@ -226,3 +226,10 @@ def test_whatever_differs_is_refused(planned, now, said):
 def test_the_version_stands_in_the_file(tmp_path):
     context = SimpleNamespace(run_id="r", profile=SimpleNamespace(name="demo"), place=tmp_path)
     assert planfile.document([], context, None)["modelmedic"] == __version__
+
+
+def test_the_next_command_of_a_plan_keeps_what_bounds_it(desk):
+    (desk.install / "outputs").rmdir()
+    run = desk.run("--heal=plan", "--stage=installed", "--heal-budget-count=3")
+    (line,) = (line for line in run.out.splitlines() if line.startswith("Next:"))
+    assert "--heal-budget-count=3" in line

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import json
 import math
 import os
@@ -141,7 +142,7 @@ class EvidenceLog:
     def _tried(self, work: Callable[[], T], otherwise: T) -> T:
         try:
             return work()
-        except (OSError, NotImplementedError) as error:  # a lock's timeout is an OSError
+        except OSError as error:  # a lock's timeout is one
             reason = printable(getattr(error, "strerror", None) or error).rstrip(".")
             self.trouble = message(
                 f"The record of repairs {printable(self.path)} was not used: {reason}.",
@@ -215,8 +216,8 @@ class EvidenceLog:
             yield
 
 
-def _next_step(error: OSError | NotImplementedError) -> str:
-    if isinstance(error, NotImplementedError):
+def _next_step(error: OSError) -> str:
+    if error.errno == errno.ENOSYS:
         return "Choose a state folder on a local disk with MODELMEDIC_STATE_DIR."
     if error.errno or isinstance(error, TimeoutError):
         return trouble.next_step(error)

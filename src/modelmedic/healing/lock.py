@@ -50,14 +50,12 @@ def held(
         try:
             for path in _lock_files(state_dir, install):
                 _take(stack, path, install, wait_seconds, told)
-        except (OSError, NotImplementedError) as error:
-            is_system = isinstance(error, OSError)
-            said = trouble.reason(error) if isinstance(error, OSError) else str(error)
+        except OSError as error:
             raise RecoveryRefused(
-                f"{printable(install)} cannot be locked, so nothing was touched: {said}.",
+                f"{printable(install)} cannot be locked, so nothing was touched: "
+                f"{trouble.reason(error)}.",
                 "Without a lock two repairs could work on one file at the same time.",
-                (trouble.next_step(error) if is_system else "")  # type: ignore[arg-type]
-                or "Move the install to a local disk.",
+                trouble.next_step(error) or "Move the install to a local disk.",
             ) from error
         yield
 
