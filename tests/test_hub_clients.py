@@ -38,7 +38,7 @@ class Client:
     def __init__(self, python: str, home: Path) -> None:
         self.python, self.home = python, home
 
-    def run(self, hub, *arguments, token=None):
+    def environment(self, hub, token=None):
         own = {
             "HF_ENDPOINT": hub.endpoint,
             "HF_HOME": str(self.home),
@@ -50,9 +50,12 @@ class Client:
             "no_proxy": "127.0.0.1",
         }
         env = {k: v for k, v in child_env().items() if not k.startswith(("HF_", "HUGGING"))}
+        return {**env, **own, **({"HF_TOKEN": token} if token else {})}
+
+    def run(self, hub, *arguments, token=None):
         return subprocess.run(
             [str(each) for each in arguments],
-            env={**env, **own, **({"HF_TOKEN": token} if token else {})},
+            env=self.environment(hub, token),
             cwd=self.home.parent,
             capture_output=True,
             text=True,
@@ -65,9 +68,9 @@ class Client:
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 
-    def verify(self, hub):
+    def verify(self, hub, repo=DEMO_REPO):
         hf = Path(self.python).with_name("hf.exe" if sys.platform == "win32" else "hf")
-        return self.run(hub, hf, "cache", "verify", DEMO_REPO)
+        return self.run(hub, hf, "cache", "verify", repo)
 
 
 @pytest.fixture
