@@ -21,6 +21,7 @@ class ExpectedFile:
     file: ModelFile
     path: Path  # absolute
     subject: str  # POSIX form, relative to the install: what findings and recoveries call it
+    told_by: str = "the profile"  # who says what the file should be, in words
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,11 @@ class Context:
     folder, where an install would go. ``model_folders`` has one folder per model of the profile,
     in its order, relative to ``place`` (the first that holds any of its files, else the most
     usual one). ``target_python`` is the interpreter the app runs in, None when there is none yet.
+
+    ``store`` is "" for a plain folder, "hub" for a cache of the Hub's client, "modelscope" for one
+    of ModelScope. ``own_folders`` are then the folders of it that are this profile's: in a cache
+    other people's models are nobody's business here. ``told_by`` pairs the subject of a file with
+    the source of what is known of it, where that is not the profile alone.
     """
 
     profile: Profile
@@ -47,6 +53,9 @@ class Context:
     state_dir: Path
     command: str  # how this run was started, without mode options: "python start.py --profile=demo"
     model_folders: tuple[str, ...] = ()
+    store: str = ""
+    own_folders: tuple[str, ...] = ()
+    told_by: tuple[tuple[str, str], ...] = ()
 
     @property
     def is_installed(self) -> bool:
@@ -64,16 +73,15 @@ class Context:
 
     def expected_files(self) -> tuple[ExpectedFile, ...]:
         """Return every model file of the profile, in its order; empty when it has none."""
-        return tuple(
-            ExpectedFile(
-                model=model,
-                file=file,
-                path=self.place.joinpath(folder, *file.path.split("/")),
-                subject=file.path if folder == "." else f"{folder}/{file.path}",
-            )
-            for model, folder in zip(self.profile.models, self.model_folders, strict=True)
-            for file in model.files
-        )
+        told_by = dict(self.told_by)
+        found = []
+        for model, folder in zip(self.profile.models, self.model_folders, strict=True):
+            for file in model.files:
+                subject = file.path if folder == "." else f"{folder}/{file.path}"
+                path = self.place.joinpath(folder, *file.path.split("/"))
+                words = told_by.get(subject, "the profile")
+                found.append(ExpectedFile(model, file, path, subject, words))
+        return tuple(found)
 
     def run_command(self, *options: str) -> str:
         """Return the command that repeats this run with more options, ready to be typed."""

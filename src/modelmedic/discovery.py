@@ -7,11 +7,14 @@ import shutil
 import stat
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from modelmedic import rooms
 from modelmedic.context import Context
 from modelmedic.errors import BadInstall
+from modelmedic.facts import cache_layout, references
+from modelmedic.facts.cache_layout import Cache
 from modelmedic.profile.model import ModelRepo, Profile
 from modelmedic.text import printable
 
@@ -35,7 +38,8 @@ def discover(
 ) -> Context:
     """Return the subject of a run, with a reason for each choice.
 
-    Looks at a few paths by name; lists no folder and opens no file.
+    Looks at a few paths by name. In a download cache, and where the profile does not say what each
+    file should be, it also reads the small records that downloads leave (`references`).
 
     Args:
         profile: What a healthy install is.
@@ -54,10 +58,15 @@ def discover(
             none, or a given path has a NUL character.
     """
     install, install_reason = _find_install(profile, install_dir, cwd)
+    cache = cache_layout.find(install, profile.models) if install else None
+    if cache is not None:
+        install, install_reason, profile = _in_cache(cache, install_reason, profile)
     place = install or cwd
     target, target_reason = _find_target(target_python, install, cwd, environ)
-    chosen, stage_reason = _find_stage(stage, profile, install)
-    return Context(
+    folders = cache.folders if cache else ()
+    folders = folders or tuple(model_folder(place, model) for model in profile.models)
+    chosen, stage_reason = _find_stage(stage, profile, install, folders if cache else ())
+    context = Context(
         profile=profile,
         place=place,
         install_dir=install,
@@ -71,8 +80,11 @@ def discover(
         run_id=run_id,
         state_dir=rooms.state_dir(),
         command=command,
-        model_folders=tuple(model_folder(place, model) for model in profile.models),
+        model_folders=folders,
+        store=cache.kind if cache else "",
+        own_folders=cache.own if cache else (),
     )
+    return references.completed(context)
 
 
 def model_folder(place: Path, model: ModelRepo) -> str:
@@ -114,6 +126,13 @@ def _find_install(profile: Profile, given: str | None, cwd: Path) -> tuple[Path 
     return None, "none given, and the current folder holds no model of the profile"
 
 
+def _in_cache(cache: Cache, reason: str, profile: Profile) -> tuple[Path, str, Profile]:
+    """Return a cache as the install: it holds models and nothing else of an app."""
+    kind = "the Hub's" if cache.kind == "hub" else "ModelScope's"
+    words = f"{reason}; it lies in {kind} download cache, so only the models are examined"
+    return cache.root, words, replace(profile, folders=(), configs=())
+
+
 def _find_target(
     given: str | None, install: Path | None, cwd: Path, environ: Mapping[str, str]
 ) -> tuple[Path | None, str]:
@@ -143,7 +162,9 @@ def _given_target(given: str, cwd: Path, environ: Mapping[str, str]) -> Path:
     return path
 
 
-def _find_stage(stage: str, profile: Profile, install: Path | None) -> tuple[str, str]:
+def _find_stage(
+    stage: str, profile: Profile, install: Path | None, in_cache: tuple[str, ...]
+) -> tuple[str, str]:
     if stage != "auto":
         if stage == "installed" and install is None:
             raise BadInstall(
@@ -154,6 +175,8 @@ def _find_stage(stage: str, profile: Profile, install: Path | None) -> tuple[str
         return stage, "given"
     if install is None:
         return "preflight", "there is no install folder"
+    if in_cache:
+        return "installed", "the download cache holds a model of the profile"
     if any(_holds(install, folder, model) for model in profile.models for folder in model.folders):
         return "installed", "the install folder holds a model of the profile"
     if _environment(install):

@@ -23,6 +23,7 @@ _START_BYTES = 4096  # one page: tells every kind apart and holds any Git LFS po
 # A config or an index is parsed whole up to here (the largest known index has 0.2 MB); a larger
 # JSON, such as a tokenizer of 17 MB, is judged by its last byte, which any cut takes away.
 MAX_PARSED_JSON_BYTES = 1 << 20
+MAX_POINTER_BYTES = 1024
 _SHOWN_CHARS = 120
 # Source: https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md (a pointer is below 1024 bytes)
 _POINTER = re.compile(
@@ -131,7 +132,7 @@ def inspect(file: SafeFile) -> Content:
         kind=kind,
         size_bytes=size_bytes,
         start_text=printable(start[:_SHOWN_CHARS].decode("utf-8", "backslashreplace")),
-        pointer=_pointer(start) if kind is Kind.LFS_POINTER else None,
+        pointer=parse_pointer(start) if kind is Kind.LFS_POINTER else None,
         header=header,
         archive=archive,
         flaw=flaw or _mismatch(asked, kind),
@@ -164,7 +165,8 @@ def _text_kind(start: bytes) -> Kind:
     return Kind.OTHER
 
 
-def _pointer(start: bytes) -> Pointer | None:
+def parse_pointer(start: bytes) -> Pointer | None:
+    """Return the Git LFS pointer that a file begins with; None if it does not."""
     match = _POINTER.match(start)
     return Pointer(match.group(1).decode(), int(match.group(2))) if match else None
 
