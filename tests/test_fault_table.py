@@ -12,7 +12,7 @@ import subprocess
 import pytest
 from demo_support import Desk
 from fault_rows import INDEX, REPO, ROWS, SHARD, World
-from support import PYTHON
+from support import CHECKOUT, PYTHON
 from test_hub_clients import Client, old_python  # noqa: F401 - a fixture
 
 from modelmedic.testing.hub import LoopbackHub
@@ -168,3 +168,9 @@ def assert_agreed(world):
     if not world.is_local and world.client.python == PYTHON:
         done = world.client.verify(world.hub, REPO)
         assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_table_of_the_docs_has_these_rows():
+    text = (CHECKOUT / "docs" / "weights.md").read_text(encoding="utf-8")
+    table = text.partition("| State |")[2].splitlines()[2:]
+    assert [line.split(" | ")[0].removeprefix("| ") for line in table] == [r.name for r in ROWS]
