@@ -47,7 +47,10 @@ def test_profile_lists_the_files(model: ModelRepo) -> None:
     "weights.present", area="weights", needs=["install.folder"], severity="blocker",
     stage="installed",
 )  # fmt: skip
-@pytest.mark.recover("model_validation", using=["move_misplaced_model_file", "refetch_model_file"])
+@pytest.mark.recover(
+    "model_validation",
+    using=["relink_hub_snapshot", "move_misplaced_model_file", "refetch_model_file"],
+)
 def test_model_file_is_present(facts: FactBook, context: Context, model_file: ExpectedFile) -> None:
     """The model file is there, is a file, and lies inside the install."""
     state = facts.get(weights.read_file_state, model_file.subject)
