@@ -104,29 +104,25 @@ def hollow(context: Context, model_file: ExpectedFile, content: Content) -> Unhe
 def suspicious(model_file: ExpectedFile, content: Content) -> tuple[str, str, str]:
     """Return what, why and next of holes in a file whose hash nobody knows."""
     tensors = content.tensors_in(content.holes)
+    why = "They may be true zeros of a disk that compresses; without a hash nobody can tell."
     return (
         f"{called(model_file)} may be zero-filled inside: {_holes(model_file, content, tensors)}.",
-        (
-            f"{_named(tensors)}They may be true zeros of a disk that compresses; without a hash nobody "
-            "can tell."
-        ),
+        _named(tensors) + why,
         "Compare the file with its source, or give a sealed manifest of a good install.",
     )
 
 
 def edited(model_file: ExpectedFile, content: Content) -> tuple[str, str, str]:
     """Return what, why and next of a small text that differs from the published one."""
-    return (
-        (
-            f"{printable(model_file.subject)} was edited: its {content.size_bytes:,} bytes are not the "
-            f"published ones, by {model_file.told_by}."
-        ),
-        (
-            "It is a whole text, so most often somebody changed a setting on purpose; it may also be "
-            "of another version of the model."
-        ),
-        "It is left alone. If nobody meant to change it, move it aside and run again.",
+    what = (
+        f"{printable(model_file.subject)} was edited: its {content.size_bytes:,} bytes are not "
+        f"the published ones, by {model_file.told_by}."
     )
+    why = (
+        "It is a whole text, so most often somebody changed a setting on purpose; it may also be "
+        "of another version of the model."
+    )
+    return what, why, "It is left alone. If nobody meant to change it, move it away and run again."
 
 
 def damaged(
@@ -283,7 +279,8 @@ def _holes(model_file: ExpectedFile, content: Content, tensors: tuple[str, ...])
     lost = f", which takes bytes of {counted(len(tensors), 'tensor')}" if tensors else ""
     return (
         f"{size(content.hole_bytes)} of the {size(content.size_bytes)} of "
-        f"{printable(model_file.subject)} were never written, from byte {content.holes[0][0]:,} on{lost}"
+        f"{printable(model_file.subject)} were never written, from byte "
+        f"{content.holes[0][0]:,} on{lost}"
     )
 
 
