@@ -15,6 +15,7 @@ from modelmedic.facts import (
     layout,
     locks,
     other_installs,
+    partials,
     ports,
     processes,
     programs,
@@ -123,12 +124,19 @@ def test_layout_is_the_one_of_the_profile(
     "install.leftovers", area="install", needs=["install.folder"], severity="minor",
     stage="installed",
 )  # fmt: skip
-@pytest.mark.guidance("docs/checks.md#install-leftovers")
-def test_no_download_was_left_unfinished(facts: FactBook, degraded: Degraded) -> None:
+@pytest.mark.recover("resource", using=["set_aside_orphaned_partials"])
+def test_no_download_was_left_unfinished(
+    facts: FactBook, context: Context, degraded: Degraded
+) -> None:
     """No unfinished download takes space."""
     scan = facts.get(install_scan.read_scan)
-    if scan.leftovers or scan.unfinished_folders:
-        degraded(*install_words.leftovers(scan, time.time()), failure_id="orphan-incomplete-files")
+    orphans = facts.get(partials.read_orphans)
+    if others := [each for each in scan.leftovers if each not in orphans]:
+        words = install_words.leftovers(others, time.time())
+        degraded(*words, failure_id="orphan-incomplete-files")
+    if scan.unfinished_folders:
+        words = install_words.unfinished(scan.unfinished_folders)
+        degraded(*words, failure_id="orphan-incomplete-files")
     if scan.cut:
         degraded(
             f"The search for leftovers and locks was ended early: {scan.cut}.",
@@ -140,6 +148,8 @@ def test_no_download_was_left_unfinished(facts: FactBook, degraded: Degraded) ->
             f"{printable(scan.unreadable[0])} among them.",
             "Nothing is said about what lies in there.",
         )
+    if orphans:
+        raise install_words.orphans(context, orphans, time.time())
 
 
 @pytest.mark.check(

@@ -18,6 +18,7 @@ from modelmedic.facts import (
     weights_words,
 )
 from modelmedic.facts.book import FactBook
+from modelmedic.profile import variants
 from modelmedic.profile.model import ModelRepo
 from modelmedic.text import counted, printable
 
@@ -29,17 +30,20 @@ def warm(facts: FactBook) -> None:
     if facts.context.is_installed:
         for expected in facts.context.expected_files():
             facts.start(weights.read_file_state, expected.subject)
+            facts.start(weights.read_content, expected.subject)
 
 
 @pytest.mark.check("weights.listed", area="weights", severity="major", stage="installed")
 @pytest.mark.guidance("docs/checks.md#weights-listed")
 def test_profile_lists_the_files(model: ModelRepo) -> None:
-    """The profile lists the files that the model needs."""
+    """It is known which files the model needs: from the profile, or from what a download left."""
     if not model.files:
         raise CannotTell(
-            f"The profile has no file list for {printable(model.name)}.",
-            "So nothing can be said about its weights.",
-            "Add its files with sizes and hashes to the profile.",
+            f"The profile has no file list for {printable(model.name)}, and nothing beside the "
+            "model tells its files.",
+            "No manifest, no records of the Hub's client, no pointers and no index of shards are "
+            "there, so nothing can be said about its weights.",
+            "Add its files with sizes and hashes to the profile, or give a sealed manifest.",
         )
 
 
@@ -47,7 +51,10 @@ def test_profile_lists_the_files(model: ModelRepo) -> None:
     "weights.present", area="weights", needs=["install.folder"], severity="blocker",
     stage="installed",
 )  # fmt: skip
-@pytest.mark.recover("model_validation", using=["move_misplaced_model_file", "refetch_model_file"])
+@pytest.mark.recover(
+    "model_validation",
+    using=["relink_hub_snapshot", "move_misplaced_model_file", "refetch_model_file"],
+)
 def test_model_file_is_present(facts: FactBook, context: Context, model_file: ExpectedFile) -> None:
     """The model file is there, is a file, and lies inside the install."""
     state = facts.get(weights.read_file_state, model_file.subject)
@@ -74,10 +81,14 @@ def test_model_file_is_intact(
     verdict = weights_words.foreign(context, model_file, content)
     if verdict is not None:
         raise verdict
+    if content.is_edited(model_file.file):
+        degraded(*weights_words.edited(model_file, content))
+        return
     expected_bytes = model_file.file.size_bytes
     if expected_bytes not in {None, content.size_bytes}:
         if model_file.file.is_certain:
-            raise weights_words.damaged(context, model_file, content)
+            twin = _twin(context, model_file, content)
+            raise weights_words.damaged(context, model_file, content, twin)
         if content.flaw is None:
             degraded(
                 f"{printable(model_file.subject)} has {content.size_bytes:,} bytes; the profile "
@@ -86,11 +97,43 @@ def test_model_file_is_intact(
             )
     if content.flaw is not None:
         raise weights_words.damaged(context, model_file, content)
+    if content.holes:
+        _judge_holes(facts, context, model_file, content, degraded)
     if expected_bytes is None and content.header is None and content.archive is None:
         raise CannotTell(
             f"{printable(model_file.subject)} cannot be judged: the profile states no size, and "
             f"its content ({content.kind.value}) has no structure to check.",
         )
+
+
+def _judge_holes(
+    facts: FactBook,
+    context: Context,
+    model_file: ExpectedFile,
+    content: weights.Content,
+    degraded: Degraded,
+) -> None:
+    """Raise if what was never written is missing; a few holes may be true zeros: hash the file."""
+    file = model_file.file
+    if content.hole_bytes * 2 < content.size_bytes:
+        if (
+            file.sha256
+            and facts.get(file_hashes.read_sha256, model_file.subject).hexdigest
+            == file.sha256.lower()
+        ):
+            return
+        if not file.sha256:
+            degraded(*weights_words.suspicious(model_file, content))
+            return
+    raise weights_words.hollow(context, model_file, content)
+
+
+def _twin(context: Context, model_file: ExpectedFile, content: weights.Content) -> str:
+    """Return the shipped profiles that have such a file; "" of one that is damaged itself."""
+    if content.flaw is not None or weights.expected_format(model_file.subject) == "json":
+        return ""
+    name = PurePosixPath(model_file.file.path).name
+    return variants.profiles_with(name, content.size_bytes, but=context.profile.name)
 
 
 @pytest.mark.check(
@@ -189,11 +232,11 @@ def _shard_bytes(
     state = facts.get(weights.read_file_state, subject)
     if not state.is_present:
         puts = f"It puts {counted(len(names), 'tensor')} there: {state.sentence()}"
-        raise weights_words.wrong_index(context, index, puts)
+        raise weights_words.wrong_index(context, index, puts, subject, names)
     header = facts.get(weights.read_content, subject).header
     if header is None or not header.tensors:
         raise weights_words.wrong_index(
-            context, index, f"{printable(subject)} has no readable header."
+            context, index, f"{printable(subject)} has no readable header.", subject, names
         )
     for different, text in (
         (names - header.names, "that it does not hold"),
@@ -201,9 +244,8 @@ def _shard_bytes(
     ):
         if different:
             count, first = counted(len(different), "tensor"), printable(min(different))
-            raise weights_words.wrong_index(
-                context, index, f"{printable(subject)}: {count} {text}, {first} among them."
-            )
+            why = f"{printable(subject)}: {count} {text}, {first} among them."
+            raise weights_words.wrong_index(context, index, why, subject, different)
     return header.data_bytes
 
 

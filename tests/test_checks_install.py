@@ -173,17 +173,52 @@ def test_a_model_in_another_folder_is_named(place, degraded, where, failure_id):
 # --- leftovers, locks, scratch
 
 
+def judge_leftovers(place, degraded, *models):
+    facts = facts_of(place, *models)
+    CHECKS.test_no_download_was_left_unfinished(facts, facts.context, degraded)
+
+
 def test_unfinished_downloads_are_counted_with_their_bytes(place, degraded, losses):
-    put(place, f"{DOWNLOAD}/a.incomplete", f"{DOWNLOAD}/b.incomplete", data=b"x" * 2048)
-    os.utime(place / f"{DOWNLOAD}/a.incomplete", (1, 1))
-    CHECKS.test_no_download_was_left_unfinished(facts_of(place), degraded)
+    put(place, "downloads/a.part", "downloads/b.aria2", data=b"x" * 2048)
+    os.utime(place / "downloads/a.part", (1, 1))
+    judge_leftovers(place, degraded)
     ((what, why, _, failure_id),) = losses
     assert "2 unfinished downloads take 4.0 KiB" in what
     assert "may still run" in why
     assert failure_id == "orphan-incomplete-files"
-    os.utime(place / f"{DOWNLOAD}/b.incomplete", (1, 1))
-    CHECKS.test_no_download_was_left_unfinished(facts_of(place), degraded)
+    os.utime(place / "downloads/b.aria2", (1, 1))
+    judge_leftovers(place, degraded)
     assert "killed" in losses[1][1]
+
+
+def test_parts_of_the_hub_client_that_nobody_fills_are_orphaned(place, degraded, losses):
+    put(place, f"{DOWNLOAD}/a.incomplete", f"{DOWNLOAD}/b.incomplete", data=b"x" * 2048)
+    os.utime(place / f"{DOWNLOAD}/a.incomplete", (1, 1))
+    with pytest.raises(Unhealthy, match="1 orphaned part of Hub downloads takes") as failed:
+        judge_leftovers(place, degraded)
+    assert failed.value.subject == f"{DOWNLOAD}/a.incomplete"
+    assert failed.value.failure_id == "orphan-incomplete-files"
+    assert failed.value.evidence["parts"] == 1
+    assert "b.incomplete" in losses[0][0]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="flock")
+def test_no_part_is_orphaned_while_a_download_holds_a_lock(place, degraded, losses):
+    import fcntl
+
+    put(place, f"{DOWNLOAD}/a.incomplete", f"{DOWNLOAD}/other.lock")
+    os.utime(place / f"{DOWNLOAD}/a.incomplete", (1, 1))
+    with (place / f"{DOWNLOAD}/other.lock").open("r+") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        judge_leftovers(place, degraded)
+    assert "1 unfinished download" in losses[0][0]
+
+
+def test_an_unfinished_download_of_modelscope_is_told_apart(place, degraded, losses):
+    put(place, "model/._____temp/vae.pth")
+    judge_leftovers(place, degraded)
+    assert "1 ModelScope download did not end: model/._____temp" in losses[0][0]
+    assert "goes on" in losses[0][2]
 
 
 def test_a_fetched_file_that_undo_kept_is_no_unfinished_download(place, degraded, losses):
@@ -194,10 +229,10 @@ def test_a_fetched_file_that_undo_kept_is_no_unfinished_download(place, degraded
     ]
     put(place, *parts)
     model = ModelRepo("demo", ("model",), "native", (whole, cut))
-    CHECKS.test_no_download_was_left_unfinished(facts_of(place, model), degraded)
+    judge_leftovers(place, degraded, model)
     assert losses == []
     put(place, parts[1], data=b"012345678")  # the next repair goes on from it
-    CHECKS.test_no_download_was_left_unfinished(facts_of(place, model), degraded)
+    judge_leftovers(place, degraded, model)
     assert losses == []
 
 
@@ -205,7 +240,7 @@ def test_a_clean_install_has_nothing_left_over(place, degraded, losses):
     put(place, "model/vae.pth", f"{DOWNLOAD}/vae.pth.lock", data=b"")
     facts = facts_of(place)
     CHECKS.warm(facts)
-    CHECKS.test_no_download_was_left_unfinished(facts, degraded)
+    CHECKS.test_no_download_was_left_unfinished(facts, facts.context, degraded)
     CHECKS.test_no_stale_lock_blocks_downloads(facts, facts.context, degraded)
     CHECKS.test_no_scratch_folder_was_left(facts, degraded)
     assert losses == []
@@ -213,10 +248,12 @@ def test_a_clean_install_has_nothing_left_over(place, degraded, losses):
 
 def test_a_walk_that_was_cut_is_a_stated_loss(place, degraded, losses, monkeypatch):
     monkeypatch.setattr(
-        CHECKS.install_scan.scan, "__kwdefaults__", {"max_entries": 3, "max_seconds": 5}
+        CHECKS.install_scan.scan,
+        "__kwdefaults__",
+        {"max_entries": 3, "max_seconds": 5, "folders": ("",)},
     )
     put(place, *(f"{index}.txt" for index in range(9)))
-    CHECKS.test_no_download_was_left_unfinished(facts_of(place), degraded)
+    judge_leftovers(place, degraded)
     assert "more than 3 names" in losses[0][0]
 
 

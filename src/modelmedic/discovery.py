@@ -58,7 +58,7 @@ def discover(
             none, or a given path has a NUL character.
     """
     install, install_reason = _find_install(profile, install_dir, cwd)
-    cache = cache_layout.find(install, profile.models) if install else None
+    cache = _find_cache(profile, install)
     if cache is not None:
         install, install_reason, profile = _in_cache(cache, install_reason, profile)
     place = install or cwd
@@ -124,6 +124,16 @@ def _find_install(profile: Profile, given: str | None, cwd: Path) -> tuple[Path 
         place = cwd.joinpath(*profile.install_dir.split("/"))
         return _usable(place, "the profile's default"), "the profile's default folder"
     return None, "none given, and the current folder holds no model of the profile"
+
+
+def _find_cache(profile: Profile, install: Path | None) -> Cache | None:
+    """Return the cache that the install is or lies in; one beside a plain model is not meant."""
+    cache = cache_layout.find(install, profile.models) if install else None
+    if cache is None or install is None or cache.is_around:
+        return cache
+    models = profile.models
+    is_plain = any(_holds(install, folder, model) for model in models for folder in model.folders)
+    return None if is_plain else cache
 
 
 def _in_cache(cache: Cache, reason: str, profile: Profile) -> tuple[Path, str, Profile]:

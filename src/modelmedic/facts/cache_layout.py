@@ -27,13 +27,15 @@ class Cache:
     """A cache that holds at least one model of the profile.
 
     ``folders`` has one folder per model, ``own`` the folders of the cache that are this profile's,
-    both relative to ``root``, in POSIX form. ``kind`` is "hub" or "modelscope".
+    both relative to ``root``, in POSIX form. ``kind`` is "hub" or "modelscope". ``is_around``: what
+    was given lies inside it.
     """
 
     root: Path
     kind: str
     folders: tuple[str, ...]
     own: tuple[str, ...]
+    is_around: bool = False
 
 
 def find(given: Path, models: Sequence[ModelRepo]) -> Cache | None:
@@ -109,7 +111,7 @@ def _cache(
         chosen = commit if model in mine and commit else _commit(root / name, model)
         folders.append(f"{name}/snapshots/{chosen}")
         own.append(name)
-    return Cache(root, "hub", tuple(folders), tuple(dict.fromkeys(own)))
+    return Cache(root, "hub", tuple(folders), tuple(dict.fromkeys(own)), is_around=bool(named))
 
 
 def _names(model: ModelRepo) -> list[str]:

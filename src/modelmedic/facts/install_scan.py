@@ -10,10 +10,10 @@ import os
 import time
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
-from modelmedic.context import OWN_FOLDER, SCRATCH_PREFIX
+from modelmedic.context import OWN_FOLDER, SCRATCH_PREFIX, Context
 from modelmedic.errors import CannotTell
 from modelmedic.facts import disk
 from modelmedic.facts.book import FactBook, probe
@@ -67,7 +67,7 @@ class _Walk:
     expected: frozenset[str]
     names: frozenset[str]
     ends_at: float
-    pending: deque[str] = field(default_factory=lambda: deque([""]))
+    pending: deque[str]
     entries: int = 0
     leftovers: list[Found] = field(default_factory=list)
     locks: list[Found] = field(default_factory=list)
@@ -85,7 +85,11 @@ def read_scan(facts: FactBook) -> Scan:
         CannotTell: The install folder itself may not be listed.
     """
     expected = frozenset(each.subject for each in facts.context.expected_files())
-    return scan(facts.context.place, expected)
+    context = facts.context
+    found = scan(context.place, expected, folders=own_folders(context))
+    if context.store != "modelscope":
+        return found
+    return replace(found, unfinished_folders=(*found.unfinished_folders, *_modelscope(context)))
 
 
 @probe("local_read")
@@ -98,10 +102,18 @@ def read_scratch_leftovers(facts: FactBook) -> tuple[Found, ...]:
     return tuple(sorted(set(found), key=lambda each: (each.modified_at_seconds, each.subject)))
 
 
+def own_folders(context: Context) -> tuple[str, ...]:
+    """Return the folders to walk, relative to the install: of a cache only the profile's own."""
+    if context.store != "hub":
+        return context.own_folders or ("",)
+    return tuple(folder for repo in context.own_folders for folder in (repo, f".locks/{repo}"))
+
+
 def scan(
     place: Path,
     expected: frozenset[str] = frozenset(),
     *,
+    folders: tuple[str, ...] = ("",),
     max_entries: int = MAX_ENTRIES,
     max_seconds: float = MAX_SECONDS,
 ) -> Scan:
@@ -110,11 +122,14 @@ def scan(
     Args:
         place: The install, absolute.
         expected: Where model files belong, relative to it, in POSIX form.
+        folders: What is walked, relative to it; "" is all of it.
         max_entries: The walk ends after so many names.
         max_seconds: The walk ends after so many seconds.
     """
     names = frozenset(PurePosixPath(subject).name for subject in expected)
-    walk = _Walk(place, expected, names, time.monotonic() + max_seconds)
+    ends_at = time.monotonic() + max_seconds
+    pending = deque("" if folder == "." else folder for folder in folders)
+    walk = _Walk(place, expected, names, ends_at, pending)
     while walk.pending and not walk.cut:
         _list_folder(walk, walk.pending.popleft(), max_entries)
     return Scan(
@@ -137,6 +152,19 @@ def is_download_lock(subject: str) -> bool:
         return False
     folder = f"/{subject.rpartition('/')[0]}/"
     return "/.locks/" in folder or "/.cache/huggingface/" in folder
+
+
+def _modelscope(context: Context) -> Iterator[str]:
+    """Give the unfinished folders of this profile's models, which lie beside all owners' folders.
+
+    Source: modelscope ``snapshot_download.py``, create_temporary_directory_and_cache.
+    """
+    for path in map(PurePosixPath, context.own_folders):
+        if path.name:
+            for spelt in dict.fromkeys((path.name, path.name.replace("___", "."))):
+                folder = path.parent.parent / MODELSCOPE_UNFINISHED / path.parent.name / spelt
+                if (context.place / folder).is_dir():
+                    yield folder.as_posix()
 
 
 def _list_folder(walk: _Walk, folder: str, max_entries: int) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from modelmedic.context import Context
 from modelmedic.errors import Unhealthy
 from modelmedic.facts import layout
-from modelmedic.facts.install_scan import Scan
+from modelmedic.facts.install_scan import Found
 from modelmedic.facts.layout import Candidate, Listing
 from modelmedic.facts.locks import Lock
 from modelmedic.facts.ports import LOOPBACK, PortUse
@@ -96,26 +96,53 @@ def elsewhere(
     )
 
 
-def leftovers(scan: Scan, now_seconds: float) -> tuple[str, str, str]:
+def leftovers(found: Sequence[Found], now_seconds: float) -> tuple[str, str, str]:
     """Return what, why and next about unfinished downloads; ``now_seconds`` since the epoch."""
-    total_bytes = sum(each.size_bytes for each in scan.leftovers)
-    names = [each.subject for each in scan.leftovers] + list(scan.unfinished_folders)
-    shown = ", ".join(printable(name) for name in names[:_SHOWN])
+    total_bytes = sum(each.size_bytes for each in found)
     what = (
-        f"{counted(len(names), 'unfinished download')} "
-        f"{'take' if len(names) > 1 else 'takes'} {size(total_bytes)}: {shown}"
-        f"{', ...' if len(names) > _SHOWN else ''}."
+        f"{counted(len(found), 'unfinished download')} "
+        f"{'take' if len(found) > 1 else 'takes'} {size(total_bytes)}: {_shown(found)}."
     )
-    newest = max((each.modified_at_seconds for each in scan.leftovers), default=0.0)
+    newest = max((each.modified_at_seconds for each in found), default=0.0)
     age_seconds = now_seconds - newest
-    if scan.leftovers and age_seconds < _OLD_SECONDS:
+    if age_seconds < _OLD_SECONDS:
         why = f"The newest was written {duration(max(age_seconds, 0.0))} ago: it may still run."
         return what, why, "Let the download finish, then run again."
-    return (
-        what,
-        "Most often a download that was killed; newer Hub clients never use these parts again.",
-        "When no download runs, delete them.",
+    why = "Most often a download that was killed; the program that began it may go on with it."
+    return what, why, "Let that program finish it, or delete them when no download runs."
+
+
+def orphans(context: Context, found: Sequence[Found], now_seconds: float) -> Unhealthy:
+    """Return the verdict on parts that the Hub's client left, the oldest first."""
+    total_bytes = sum(each.size_bytes for each in found)
+    age_seconds = now_seconds - max(each.modified_at_seconds for each in found)
+    return Unhealthy(
+        f"{counted(len(found), 'orphaned part')} of Hub downloads "
+        f"{'take' if len(found) > 1 else 'takes'} {size(total_bytes)}: {_shown(found)}.",
+        f"No download holds a lock beside them, and the newest was written {duration(age_seconds)} "
+        "ago. Newer clients never use them again; older ones go on with them unproven, which "
+        "makes a file of the right size with wrong bytes.",
+        f"`{context.run_command('--heal')}` sets them aside.",
+        failure_id="orphan-incomplete-files",
+        subject=found[0].subject,
+        evidence={"parts": len(found), "bytes": total_bytes, "age_seconds": round(age_seconds)},
     )
+
+
+def unfinished(folders: Sequence[str]) -> tuple[str, str, str]:
+    """Return what, why and next about ModelScope downloads that did not end."""
+    shown = ", ".join(printable(folder) for folder in folders[:_SHOWN])
+    more = ", ..." if len(folders) > _SHOWN else ""
+    return (
+        f"{counted(len(folders), 'ModelScope download')} did not end: {shown}{more}.",
+        "Its client collects the files of a model there and moves them out at the end.",
+        "Start the same download again: it goes on where it ended.",
+    )
+
+
+def _shown(found: Sequence[Found]) -> str:
+    names = ", ".join(printable(each.subject) for each in found[:_SHOWN])
+    return f"{names}{', ...' if len(found) > _SHOWN else ''}"
 
 
 def stale_lock(context: Context, stale: Sequence[Lock]) -> Unhealthy:

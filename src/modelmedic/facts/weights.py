@@ -7,16 +7,18 @@ unpickled, no link out of the install is followed.
 from __future__ import annotations
 
 import enum
+import hashlib
 import json
 import re
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from modelmedic.errors import CannotTell
-from modelmedic.facts import checkpoint_zip, safe_open, safetensors_header
+from modelmedic.facts import checkpoint_zip, safe_open, safetensors_header, sparse
 from modelmedic.facts.book import FactBook, probe
 from modelmedic.facts.flaw import Flaw
 from modelmedic.facts.safe_open import FileState, SafeFile
+from modelmedic.profile.model import ModelFile
 from modelmedic.text import printable
 
 _START_BYTES = 4096  # one page: tells every kind apart and holds any Git LFS pointer whole
@@ -24,6 +26,10 @@ _START_BYTES = 4096  # one page: tells every kind apart and holds any Git LFS po
 # JSON, such as a tokenizer of 17 MB, is judged by its last byte, which any cut takes away.
 MAX_PARSED_JSON_BYTES = 1 << 20
 MAX_POINTER_BYTES = 1024
+# Texts that people change in a model's folder. Not .txt: a vocabulary that was cut is whole text.
+_TEXTS = frozenset({".json", ".md", ".py", ".yaml", ".yml", ".toml", ".jinja"})
+_INDEX = ".index.json"
+_BINARY = frozenset({"safetensors", "checkpoint"})
 _SHOWN_CHARS = 120
 # Source: https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md (a pointer is below 1024 bytes)
 _POINTER = re.compile(
@@ -32,6 +38,12 @@ _POINTER = re.compile(
 )
 _POINTER_START = b"version https://git-lfs.github.com/spec/"
 _HTML = (b"<!doctype", b"<html", b"<head", b"<body", b"<script", b"<meta", b"<?xml", b"<!--")
+
+
+# All that a server's error in JSON holds; a config has other keys.
+_ERROR_KEYS = frozenset(
+    {"error", "errors", "message", "detail", "code", "status", "success", "request_id"}
+)
 
 
 class Kind(enum.Enum):
@@ -48,12 +60,23 @@ class Kind(enum.Enum):
     OTHER = "other content"
 
 
+_TEXT_KINDS = frozenset({Kind.JSON, Kind.HTML, Kind.OTHER})
+
+
 @dataclass(frozen=True, slots=True)
 class Pointer:
     """A Git LFS pointer: the file that should be there. ``oid`` is its sha256."""
 
     oid: str
     size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """The hashes of a small text that is whole: JSON that parses, other text without NUL."""
+
+    sha256: str
+    git_blob: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +95,42 @@ class Content:
     header: safetensors_header.Header | None = None
     archive: checkpoint_zip.Archive | None = None
     flaw: Flaw | None = None
+    holes: tuple[sparse.Range, ...] = ()  # never written, so they read as zeros
+    text: Text | None = None
+
+    @property
+    def hole_bytes(self) -> int:
+        """Return how many bytes were never written."""
+        return sum(end - start for start, end in self.holes)
+
+    def tensors_in(self, ranges: tuple[sparse.Range, ...]) -> tuple[str, ...]:
+        """Return the tensors (of a checkpoint: the records) with bytes in ``ranges``."""
+        if self.header is not None:
+            data_at = safetensors_header.LENGTH_BYTES + self.header.header_bytes
+            spans = [
+                (tensor.name, data_at + tensor.start_bytes, data_at + tensor.end_bytes)
+                for tensor in self.header.tensors
+            ]
+        else:
+            records = self.archive.records if self.archive else ()
+            spans = [(each.name, each.start_bytes, each.end_bytes) for each in records]
+        return tuple(name for name, start, end in spans if sparse.overlap_bytes(ranges, start, end))
+
+    def is_edited(self, file: ModelFile) -> bool:
+        """Return whether it is a small text that somebody changed: whole, and not as published.
+
+        Such a file is left alone. An index of shards is none: nobody edits it by hand.
+        """
+        if self.text is None:
+            return False
+        return any(
+            wanted is not None and wanted != found
+            for wanted, found in (
+                (file.size_bytes if file.is_certain else None, self.size_bytes),
+                (file.sha256, self.text.sha256),
+                (file.git_blob, self.text.git_blob),
+            )
+        )
 
 
 def expected_format(path: str) -> str:
@@ -136,6 +195,8 @@ def inspect(file: SafeFile) -> Content:
         header=header,
         archive=archive,
         flaw=flaw or _mismatch(asked, kind),
+        holes=sparse.holes(file.descriptor, size_bytes) if asked in _BINARY else (),
+        text=_text(file) if flaw is None and kind in _TEXT_KINDS else None,
     )
 
 
@@ -169,6 +230,28 @@ def parse_pointer(start: bytes) -> Pointer | None:
     """Return the Git LFS pointer that a file begins with; None if it does not."""
     match = _POINTER.match(start)
     return Pointer(match.group(1).decode(), int(match.group(2))) if match else None
+
+
+def _text(file: SafeFile) -> Text | None:
+    path = PurePosixPath(file.state.subject)
+    is_small = 0 < file.size_bytes <= MAX_PARSED_JSON_BYTES
+    if path.suffix.lower() not in _TEXTS or path.name.endswith(_INDEX) or not is_small:
+        return None
+    data = file.read_at(0, file.size_bytes)
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError:
+        return None
+    if "\0" in text or (path.suffix.lower() == ".json" and _is_error(text)):
+        return None
+    git = hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False)
+    return Text(hashlib.sha256(data).hexdigest(), git.hexdigest())
+
+
+def _is_error(text: str) -> bool:
+    """Return whether a JSON text is the error of a server that was saved as the file."""
+    content = json.loads(text.removeprefix("\ufeff"))
+    return isinstance(content, dict) and bool(content) and _ERROR_KEYS.issuperset(content)
 
 
 def _json_flaw(file: SafeFile) -> Flaw | None:

@@ -107,6 +107,15 @@ class Tree:
                 else:
                     yield path, state
 
+    def link_text(self, relative: str) -> str | None:
+        """Return what the link at ``relative`` says; None if no link lies there."""
+        try:
+            with self._at(relative) as place:
+                text = os.readlink(place.name, dir_fd=place.folder)
+        except OSError:
+            return None
+        return text.replace(os.sep, "/")
+
     # -- changing --------------------------------------------------------------------------------
 
     def make_root(self) -> None:
@@ -174,6 +183,24 @@ class Tree:
             rename_new(source.name, target.name, source.folder, target.folder)
             _sync(source)
             _sync(target)
+
+    def make_link(self, relative: str, text: str) -> None:
+        """Make a link that says ``text``, never over something, and make it last.
+
+        Raises:
+            OSError: Something lies there, or there can be no link.
+        """
+        with self._at(relative) as place:
+            os.symlink(text.replace("/", os.sep), place.name, dir_fd=place.folder)
+            _sync(place)
+
+    def remove_link(self, relative: str, text: str) -> None:
+        """Remove a link that we made: one that says ``text``; anything else is refused."""
+        if self.link_text(relative) != text:
+            raise RecoveryRefused(f"{printable(relative)} is no link of ours.")
+        with self._at(relative) as place:
+            os.unlink(place.name, dir_fd=place.folder)
+            _sync(place)
 
     def set_mode(self, relative: str, mode: int) -> None:
         """Give a file that has no other name the permission bits of ``mode``.

@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from modelmedic.context import OWN_FOLDER, Context
 from modelmedic.errors import RecoveryRefused
+from modelmedic.facts import install_scan
 from modelmedic.facts.install_scan import LEFTOVER_SUFFIXES
 from modelmedic.text import printable
 
@@ -46,7 +47,7 @@ def find(context: Context, size_bytes: int) -> list[Candidate]:
     claimed = {entry.subject for entry in context.expected_files()}
     found: list[str] = []
     targets: set[Path] = set()
-    for entry in _walk(context.place):
+    for entry in _walk([context.place / each for each in install_scan.own_folders(context)]):
         if entry.is_symlink():
             targets.add(Path(os.path.realpath(entry.path)))
             continue
@@ -57,10 +58,9 @@ def find(context: Context, size_bytes: int) -> list[Candidate]:
     return sorted(candidates, key=lambda each: (bool(each.owner), each.subject))
 
 
-def _walk(place: Path) -> Iterator[os.DirEntry[str]]:
-    """Yield everything below ``place`` but folders and what is ours; follows no link."""
+def _walk(folders: list[Path]) -> Iterator[os.DirEntry[str]]:
+    """Yield everything below ``folders`` but folders and what is ours; follows no link."""
     looked = 0
-    folders = [place]
     while folders:
         try:
             entries = list(os.scandir(folders.pop()))

@@ -1,0 +1,36 @@
+"""Repairs of the caches of the Hub's client."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from modelmedic.context import Context
+from modelmedic.healing.registry import recovery
+from modelmedic.healing.repair import Repair
+from modelmedic.strategies import hub_links
+
+
+@recovery("model_validation", order=5)
+def relink_hub_snapshot(repair: Repair, context: Context) -> Iterator[None]:
+    """Link a file of a Hub snapshot to the blob that has its bytes.
+
+    Changes: one link of the snapshot; a dead one is set aside.
+    Undo: removes it and puts the dead one back.
+    Needs: a known hash, and a blob of the repo that has it, read whole; a disk that can link.
+    """
+    for operation in hub_links.plan_relink(context, repair.need_subject()):
+        repair.step(operation)
+    yield
+
+
+@recovery("resource", order=30)
+def set_aside_orphaned_partials(repair: Repair, context: Context) -> Iterator[None]:
+    """Take parts of dead Hub downloads out of the way, which the clients never use or prove.
+
+    Changes: moves each `*.incomplete` of a Hub cache or download folder aside.
+    Undo: moves them back.
+    Needs: no download lock beside them is held, and nobody wrote to them for an hour.
+    """
+    for operation in hub_links.plan_set_partials_aside(context):
+        repair.step(operation)
+    yield
