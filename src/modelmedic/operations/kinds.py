@@ -14,6 +14,7 @@ from modelmedic.operations.base import Cost, Operation, Workshop, identity_json,
 from modelmedic.operations.copy_file import CopyFile
 from modelmedic.operations.durable import write_all
 from modelmedic.operations.fetch_file import FetchFile
+from modelmedic.operations.write_blocks import WriteBlocks
 from modelmedic.text import counted, printable, size
 
 # What rmdir says of a folder with something in it, or one that something is mounted on.
@@ -211,7 +212,8 @@ class ReplaceFile(Operation):
 
 
 KINDS: dict[str, type[Operation]] = {
-    kind.kind: kind for kind in (MakeDir, Rename, SetAside, ReplaceFile, CopyFile, FetchFile)
+    kind.kind: kind
+    for kind in (MakeDir, Rename, SetAside, ReplaceFile, CopyFile, FetchFile, WriteBlocks)
 }
 
 
@@ -253,6 +255,8 @@ def _fits(value: Any, annotation: str) -> bool:
             return [type(part) for part in parts] == [int, int]
         case "tuple[str, ...]":
             return isinstance(value, tuple) and all(isinstance(part, str) for part in parts)
+        case "tuple[int, ...]":
+            return isinstance(value, tuple) and all(type(part) is int for part in parts)
     return True
 
 
