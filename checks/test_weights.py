@@ -47,7 +47,10 @@ def test_profile_lists_the_files(model: ModelRepo) -> None:
     "weights.present", area="weights", needs=["install.folder"], severity="blocker",
     stage="installed",
 )  # fmt: skip
-@pytest.mark.recover("model_validation", using=["move_misplaced_model_file", "refetch_model_file"])
+@pytest.mark.recover(
+    "model_validation",
+    using=["move_misplaced_model_file", "rebuild_weight_index", "refetch_model_file"],
+)
 def test_model_file_is_present(facts: FactBook, context: Context, model_file: ExpectedFile) -> None:
     """The model file is there, is a file, and lies inside the install."""
     state = facts.get(weights.read_file_state, model_file.subject)
@@ -64,7 +67,16 @@ def test_model_file_is_present(facts: FactBook, context: Context, model_file: Ex
     "weights.intact", area="weights", needs=["weights.present"], severity="blocker",
     stage="installed",
 )  # fmt: skip
-@pytest.mark.recover("model_validation", using=["refetch_model_file"])
+@pytest.mark.recover(
+    "model_validation",
+    using=[
+        "rebuild_weight_index",
+        "fetch_missing_tail",
+        "repair_damaged_blocks",
+        "rewrite_differing_blocks",
+        "refetch_model_file",
+    ],
+)
 def test_model_file_is_intact(
     facts: FactBook, context: Context, model_file: ExpectedFile, degraded: Degraded
 ) -> None:
@@ -97,7 +109,7 @@ def test_model_file_is_intact(
     "weights.index", area="weights", needs=["weights.listed", "weights.intact"], severity="major",
     stage="installed",
 )  # fmt: skip
-@pytest.mark.recover("model_validation", using=["refetch_model_file"])
+@pytest.mark.recover("model_validation", using=["rebuild_weight_index", "refetch_model_file"])
 def test_index_agrees_with_the_shards(
     facts: FactBook, context: Context, model: ModelRepo, degraded: Degraded
 ) -> None:
@@ -129,7 +141,15 @@ def test_index_agrees_with_the_shards(
     "weights.sha256", area="weights", needs=["weights.intact"], severity="blocker",
     stage="installed",
 )  # fmt: skip
-@pytest.mark.recover("model_validation", using=["refetch_model_file"])
+@pytest.mark.recover(
+    "model_validation",
+    using=[
+        "rebuild_weight_index",
+        "repair_damaged_blocks",
+        "rewrite_differing_blocks",
+        "refetch_model_file",
+    ],
+)
 def test_model_file_has_its_hash(
     facts: FactBook, context: Context, model_file: ExpectedFile
 ) -> None:

@@ -1,4 +1,4 @@
-"""Where a model file is damaged: which of its blocks differ from the wanted ones, or cannot be them.
+"""Where a model file is damaged: which of its blocks are not the wanted ones, or cannot be.
 
 Block digests, and the CRC-32 of a checkpoint's records, say it for certain. Zero bytes are only
 suspicious: tensors of zeros exist. Whatever is found, the SHA-256 of the whole file has the last

@@ -79,9 +79,7 @@ class _Gather:
         """Return whether the file with these blocks is the wanted one."""
         if self._digests:
             return True  # each block was compared, and so was the rest of the file
-        found = whole_hash.of_patched(
-            self.old, self.new, lambda at: self.job.tell(self.shop, at)
-        )
+        found = whole_hash.of_patched(self.old, self.new, lambda at: self.job.tell(self.shop, at))
         return found == self.job.sha256
 
     def fetch(self, sources: tuple[str, ...], *, must: bool = True) -> None:

@@ -253,10 +253,9 @@ def _fits(value: Any, annotation: str) -> bool:
             return isinstance(value, int)
         case "Was":
             return [type(part) for part in parts] == [int, int]
-        case "tuple[str, ...]":
-            return isinstance(value, tuple) and all(isinstance(part, str) for part in parts)
-        case "tuple[int, ...]":
-            return isinstance(value, tuple) and all(type(part) is int for part in parts)
+        case "tuple[str, ...]" | "tuple[int, ...]":
+            kind = str if "str" in annotation else int
+            return isinstance(value, tuple) and all(type(part) is kind for part in parts)
     return True
 
 

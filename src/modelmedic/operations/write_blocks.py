@@ -18,7 +18,7 @@ from modelmedic.errors import RecoveryFailed, RecoveryRefused
 from modelmedic.facts.digests import block_count
 from modelmedic.operations import aside, mounts, old_blocks, whole_hash
 from modelmedic.operations.aside import Was
-from modelmedic.operations.base import Cost, Operation, Workshop, identity_json, is_same
+from modelmedic.operations.base import Cost, Operation, Workshop, is_same
 from modelmedic.operations.block_source import fetch_new
 from modelmedic.operations.new_blocks import ENTRY_BYTES, NewBlocks, Range, merged
 from modelmedic.text import counted, printable, size
@@ -136,8 +136,7 @@ class WriteBlocks(Operation):
                     )
         except OSError as error:
             raise RecoveryFailed(
-                f"{printable(self.path)} could not be repaired in place: "
-                f"{error.strerror or error}."
+                f"{printable(self.path)} could not be repaired in place: {error.strerror or error}."
             ) from error
         shop.tree.rename(note["private"], self.path)
         shop.tree.remove_own_file(self.part)
