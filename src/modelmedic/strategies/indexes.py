@@ -110,10 +110,10 @@ def _fits(file: ModelFile, data: bytes) -> bool:
 
 
 def _texts(shards: dict[str, Header]) -> Iterator[str]:
-    """Give the index as the usual writers write it, the most usual first.
+    r"""Give the index as the usual writers write it, the most usual first.
 
     Source: ``save_pretrained`` of transformers and diffusers, ``save_torch_state_dict`` of
-    huggingface_hub: ``json.dumps(index, indent=2, sort_keys=True) + "\\n"``; others leave the
+    huggingface_hub: ``json.dumps(index, indent=2, sort_keys=True) + "\n"``; others leave the
     order of the tensors, the newline, or the metadata as they come.
     """
     placed = {tensor.name: name for name, header in shards.items() for tensor in header.tensors}
