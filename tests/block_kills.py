@@ -168,11 +168,11 @@ def _is_pending(trial):
 def main():
     kind, url, root = sys.argv[1:]
     found = [work(Path(root), kind, url) for work in (kill_everywhere, kill_the_undo)]
-    print(
+    print(  # noqa: T201
         json.dumps(
             [sum(kills for _wrong, kills in found), [w for wrong, _ in found for w in wrong]]
         )
-    )  # noqa: T201, E501
+    )
 
 
 if __name__ == "__main__":
