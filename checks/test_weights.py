@@ -53,7 +53,12 @@ def test_profile_lists_the_files(model: ModelRepo) -> None:
 )  # fmt: skip
 @pytest.mark.recover(
     "model_validation",
-    using=["relink_hub_snapshot", "move_misplaced_model_file", "refetch_model_file"],
+    using=[
+        "relink_hub_snapshot",
+        "move_misplaced_model_file",
+        "rebuild_weight_index",
+        "refetch_model_file",
+    ],
 )
 def test_model_file_is_present(facts: FactBook, context: Context, model_file: ExpectedFile) -> None:
     """The model file is there, is a file, and lies inside the install."""
@@ -71,7 +76,16 @@ def test_model_file_is_present(facts: FactBook, context: Context, model_file: Ex
     "weights.intact", area="weights", needs=["weights.present"], severity="blocker",
     stage="installed",
 )  # fmt: skip
-@pytest.mark.recover("model_validation", using=["refetch_model_file"])
+@pytest.mark.recover(
+    "model_validation",
+    using=[
+        "rebuild_weight_index",
+        "fetch_missing_tail",
+        "repair_damaged_blocks",
+        "rewrite_differing_blocks",
+        "refetch_model_file",
+    ],
+)
 def test_model_file_is_intact(
     facts: FactBook, context: Context, model_file: ExpectedFile, degraded: Degraded
 ) -> None:
@@ -140,7 +154,7 @@ def _twin(context: Context, model_file: ExpectedFile, content: weights.Content) 
     "weights.index", area="weights", needs=["weights.listed", "weights.intact"], severity="major",
     stage="installed",
 )  # fmt: skip
-@pytest.mark.recover("model_validation", using=["refetch_model_file"])
+@pytest.mark.recover("model_validation", using=["rebuild_weight_index", "refetch_model_file"])
 def test_index_agrees_with_the_shards(
     facts: FactBook, context: Context, model: ModelRepo, degraded: Degraded
 ) -> None:
@@ -172,7 +186,15 @@ def test_index_agrees_with_the_shards(
     "weights.sha256", area="weights", needs=["weights.intact"], severity="blocker",
     stage="installed",
 )  # fmt: skip
-@pytest.mark.recover("model_validation", using=["refetch_model_file"])
+@pytest.mark.recover(
+    "model_validation",
+    using=[
+        "rebuild_weight_index",
+        "repair_damaged_blocks",
+        "rewrite_differing_blocks",
+        "refetch_model_file",
+    ],
+)
 def test_model_file_has_its_hash(
     facts: FactBook, context: Context, model_file: ExpectedFile
 ) -> None:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import socket
 import subprocess
 import sys
 import time
 
+from modelmedic.facts import seals
+from modelmedic.facts.digests import Blocks, Digests
 from modelmedic.testing.conformance import Case
 
 SHARD = "model/diffusion_pytorch_model-00002-of-00003.safetensors"
+INDEX = "model/diffusion_pytorch_model.safetensors.index.json"
+_BLOCK_BYTES = 64 << 10
 LOCK = "model/.cache/huggingface/download/x.safetensors.lock"
 STRAY = "wrong-name.bin"
 
@@ -66,7 +71,35 @@ def flip_a_byte_of_the_stray(install):
 
 
 def cut_a_shard(install):
-    os.truncate(install / SHARD, 1000)
+    os.truncate(install / SHARD, (install / SHARD).stat().st_size - 70_001)
+
+
+def lose_a_shard(install):
+    (install / SHARD).unlink()
+
+
+def flip_a_byte(install):
+    with (install / SHARD).open("r+b") as stream:
+        stream.seek(300_000)
+        byte = stream.read(1)[0]
+        stream.seek(300_000)
+        stream.write(bytes([byte ^ 1]))
+
+
+def flip_a_byte_of_known_blocks(install):
+    """As after a run with --deep over the good file: the digests of its blocks are kept."""
+    data = (install / SHARD).read_bytes()
+    blocks = [data[at : at + _BLOCK_BYTES] for at in range(0, len(data), _BLOCK_BYTES)]
+    digests = b"".join(hashlib.sha256(block).digest() for block in blocks)
+    known = Digests(
+        len(data), hashlib.sha256(data).hexdigest(), Blocks("sha256", _BLOCK_BYTES, digests)
+    )
+    seals.keep_blocks(install.parent / "state", known)
+    flip_a_byte(install)
+
+
+def tear_the_index(install):
+    os.truncate(install / INDEX, 500)
 
 
 CASES = (
@@ -101,9 +134,40 @@ CASES = (
     ),
     Case(
         recovery="refetch_model_file",
+        check=f"weights.present[{SHARD}]",
+        category="validation",
+        break_install=lose_a_shard,
+        spoil_options=("--offline",),
+    ),
+    Case(
+        recovery="fetch_missing_tail",
         check=f"weights.intact[{SHARD}]",
         category="corruption",
         break_install=cut_a_shard,
         spoil_options=("--offline",),
+    ),
+    Case(
+        recovery="repair_damaged_blocks",
+        check=f"weights.sha256[{SHARD}]",
+        category="corruption",
+        break_install=flip_a_byte_of_known_blocks,
+        options=("--deep",),
+        spoil_options=("--offline",),
+    ),
+    Case(
+        recovery="rewrite_differing_blocks",
+        check=f"weights.sha256[{SHARD}]",
+        category="corruption",
+        break_install=flip_a_byte,
+        options=("--deep",),
+        spoil_options=("--offline",),
+    ),
+    Case(
+        recovery="rebuild_weight_index",
+        check=f"weights.intact[{INDEX}]",
+        category="corruption",
+        break_install=tear_the_index,
+        spoil=cut_a_shard,
+        spoil_options=("--offline",),  # else the next recovery of the chain fetches the file
     ),
 )

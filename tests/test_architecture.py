@@ -27,7 +27,16 @@ LAYERS = (
     ("profile.model", "context", "findings", "testing"),
     ("facts",),
     ("profile", "needs", "discovery"),
-    ("operations", "transfer", "exchange", "http_answer", "goodcopies"),
+    (
+        "operations",
+        "transfer",
+        "ranges",
+        "received",
+        "exchange",
+        "patience",
+        "http_answer",
+        "goodcopies",
+    ),
     ("strategies",),
     ("healing", "reliability", "monitor", "history"),
     # Its children meet the journal of a repair, which lies above the rest of the test kit.

@@ -11,7 +11,7 @@ from email.utils import formatdate
 import pytest
 from fetch_support import asked_from, raw, reply
 
-from modelmedic import transfer
+from modelmedic import patience, transfer
 from modelmedic.transfer import TransferFailed, Wanted
 
 DATA = random.Random(11).randbytes(300_000)
@@ -166,7 +166,7 @@ def test_an_answer_shorter_than_asked_is_gone_on_from(part, wanted, total):
 
 def test_endless_small_pieces_are_given_up(part):
     heads = fails(in_pieces(10), part, "only pieces")
-    assert len(heads) == transfer.MAX_ROUNDS
+    assert len(heads) == patience.MAX_ROUNDS
 
 
 @pytest.mark.parametrize("total", [f"*/{len(DATA)}", None], ids=["told", "untold"])

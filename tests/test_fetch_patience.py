@@ -14,7 +14,7 @@ import trustme
 from fetch_support import asked_from, raw, reply
 from network_support import server_context
 
-from modelmedic import exchange, transfer
+from modelmedic import exchange, patience, transfer
 from modelmedic.testing._faults import Fault
 from modelmedic.testing.hub import LoopbackHub
 from modelmedic.transfer import TransferFailed, Wanted
@@ -28,7 +28,7 @@ MANY = Wanted(DRIPS + 1, SHA)
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch):
-    monkeypatch.setattr(transfer, "FLOOR_WINDOW_SECONDS", 0.3)
+    monkeypatch.setattr(patience, "FLOOR_WINDOW_SECONDS", 0.3)
     monkeypatch.setattr(exchange, "CALL_SECONDS", 0.5)
 
 
@@ -102,7 +102,7 @@ def test_a_redirect_whose_text_drips_costs_nothing(part):
 @pytest.mark.parametrize("where", ["header", "body"])
 def test_the_deadline_holds_whatever_drips(part, monkeypatch, where):
     monkeypatch.setattr(transfer, "_seconds_for", lambda _wanted: 0.3)
-    monkeypatch.setattr(transfer, "FLOOR_WINDOW_SECONDS", 1000.0)
+    monkeypatch.setattr(patience, "FLOOR_WINDOW_SECONDS", 1000.0)
     monkeypatch.setattr(exchange, "CALL_SECONDS", 1000.0)
     monkeypatch.setattr(exchange, "_TICK_SECONDS", 0.1)
     heads = {
@@ -113,7 +113,7 @@ def test_the_deadline_holds_whatever_drips(part, monkeypatch, where):
 
 
 def test_a_slow_server_above_the_floor_is_waited_for(part, monkeypatch):
-    monkeypatch.setattr(transfer, "FLOOR_WINDOW_SECONDS", 0.1)
+    monkeypatch.setattr(patience, "FLOOR_WINDOW_SECONDS", 0.1)
     with LoopbackHub() as hub:
         hub.add_repo("org/model", {"a.safetensors": DATA[:200_000]})
         hub.fault("cdn GET", Fault(bytes_per_second=200_000))
@@ -124,8 +124,8 @@ def test_a_slow_server_above_the_floor_is_waited_for(part, monkeypatch):
 
 
 def test_a_slow_disk_is_no_slow_server(part, monkeypatch):
-    monkeypatch.setattr(transfer, "FLOOR_BYTES_PER_SECOND", 5_000_000)
-    monkeypatch.setattr(transfer, "FLOOR_WINDOW_SECONDS", 0.2)
+    monkeypatch.setattr(patience, "FLOOR_BYTES_PER_SECOND", 5_000_000)
+    monkeypatch.setattr(patience, "FLOOR_WINDOW_SECONDS", 0.2)
     with raw(reply("200 OK", body=DATA)) as server:
         transfer.fetch(
             server.url, part, Wanted(len(DATA), SHA), progress=lambda _done: time.sleep(0.1)
@@ -157,12 +157,12 @@ def test_a_server_that_closes_early_for_ever_is_left(part, gives):
 
     with raw(answer) as server, pytest.raises(TransferFailed, match=r"tries|times"):
         transfer.fetch(server.url, part, Wanted(len(DATA), SHA), extras=NO_SLEEP)
-    assert len(server.heads) == (transfer.MAX_ROUNDS if gives else transfer.ATTEMPTS)
+    assert len(server.heads) == (patience.MAX_ROUNDS if gives else patience.ATTEMPTS)
 
 
 def test_a_bad_line_that_brings_much_each_time_is_not_left(part, monkeypatch):
-    monkeypatch.setattr(transfer, "UNCOUNTED_BYTES", 20_000)
-    monkeypatch.setattr(transfer, "MAX_ROUNDS", 10)
+    monkeypatch.setattr(patience, "UNCOUNTED_BYTES", 20_000)
+    monkeypatch.setattr(patience, "MAX_ROUNDS", 10)
 
     def answer(_server, connection, head):
         start = asked_from(head) or 0

@@ -8,7 +8,7 @@ import random
 
 import pytest
 
-from modelmedic import transfer
+from modelmedic import patience, transfer
 from modelmedic.testing._faults import Fault
 from modelmedic.testing.hub import MEMBER_TOKEN, LoopbackHub
 from modelmedic.transfer import TransferFailed, Wanted
@@ -119,7 +119,7 @@ def test_a_server_without_range_that_drops_always_is_given_up(hub, part):
     hub.fault("cdn GET", Fault(ignore_range=True, cut_after_bytes=1_500_000), times=None)
     with pytest.raises(TransferFailed):
         transfer.fetch(url(hub), part, WANTED, extras=NO_SLEEP)
-    assert len(bodies(hub)) <= transfer.ATTEMPTS + 1
+    assert len(bodies(hub)) <= patience.ATTEMPTS + 1
 
 
 def test_a_server_that_ignores_range_is_read_from_the_start(hub, part):

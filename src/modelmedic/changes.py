@@ -63,7 +63,8 @@ def _before(step: Step) -> str:
     if old is None:
         return f"nothing at {step.operation['path']}"
     kept = step.note.get("aside")
-    where = f"; kept as {kept}" if kept else ""
+    what = "replaced bytes kept" if step.operation["kind"] == "write_blocks" else "kept"
+    where = f"; {what} as {kept}" if kept else ""
     return f"{step.operation['path']}: {_size(old)}, written {_moment(old)}{where}"
 
 

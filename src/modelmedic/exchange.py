@@ -18,7 +18,8 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
-from modelmedic.http_answer import TransferFailed, TryAgain, chain, told_words
+from modelmedic.http_answer import TransferFailed, TryAgain, chain, listed_sha256, told_words
+from modelmedic.patience import Deadline
 from modelmedic.text import printable
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ READ_SECONDS = 20.0  # silence, in a header or inside a body
 CALL_SECONDS = 60.0  # one header, or one read that brings something; drips never fall silent
 MAX_REDIRECTS = 10  # a Hub needs one or two
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_CLOSED = frozenset({401, 403})
 _READ_BYTES = 1 << 18
 # urllib3 before 2 reads until this much is there: 16 s at the slowest rate that is let through.
 _FULL_READ_BYTES = 1 << 14
@@ -44,10 +46,10 @@ class Watch:
     byte by byte would hold us for hours. Use it as a context manager; it runs a thread.
 
     Args:
-        deadline: On the monotonic clock; no wait goes on beyond it.
+        deadline: No wait goes on beyond it.
     """
 
-    def __init__(self, deadline: float) -> None:
+    def __init__(self, deadline: Deadline) -> None:
         self.deadline = deadline
         self.connection: Any = None  # the one in use, an http.client.HTTPConnection
         self.socket: Any = None  # of the response; a connection may have given it away by then
@@ -114,12 +116,12 @@ class Watch:
 
     def _run(self) -> None:
         while not self._stopped.wait(min(_TICK_SECONDS, CALL_SECONDS / 4)):
-            began, now = self._began, time.monotonic()
+            began = self._began
             if began is None:
                 continue
-            if now > self.deadline:
+            if self.deadline.is_over:
                 self.reason = self.reason or "The time allowed for this file is over."
-            elif now - began > CALL_SECONDS:
+            elif time.monotonic() - began > CALL_SECONDS:
                 self.reason = self.reason or "The server sends less than 1 KiB a second."
             if self.reason:
                 self._shut_down()
@@ -138,10 +140,14 @@ class Exchange:
 
     Args:
         tokens: Bearer token by origin.
-        deadline: On the monotonic clock; every wait ends by it.
+        deadline: Every wait ends by it.
+        sha256: Of the file that is asked for; a source that lists another one is refused before
+            a byte of its body is read. Empty when it is not known.
     """
 
-    def __init__(self, tokens: Mapping[str, str], deadline: float) -> None:
+    def __init__(self, tokens: Mapping[str, str], deadline: Deadline, sha256: str = "") -> None:
+        self.is_listed = False  # whether the last answer's source lists the wanted sha256
+        self._sha256 = sha256
         self._tokens = dict(tokens)
         self._watch = Watch(deadline)
         self._stack = contextlib.ExitStack()
@@ -162,13 +168,21 @@ class Exchange:
             TransferFailed: No try will bring an answer.
             TryAgain: The network failed; the next try may not.
         """
-        hops = 0
+        refuse_address(url)
+        first, hops = origin(url), 0
+        headers = {"Accept-Encoding": "identity", "User-Agent": "modelmedic", **headers}
+        self.is_listed = False
         while hops <= MAX_REDIRECTS:
             with self._ask_once(url, headers) as answer:
                 is_closed = answer.status_code == HTTPStatus.UNAUTHORIZED
                 if is_closed and self._tokens.pop(origin(url), None) is not None:
                     # An expired token closes even public repositories; without one they are open.
                     continue
+                if listed := listed_sha256(answer):
+                    self.is_listed = self._refuse_other(listed)
+                if answer.status_code in _CLOSED and origin(url) != first:
+                    # The signed address of a content network has run out: ask for a new one.
+                    raise TryAgain(f"{origin(url)} answers HTTP {answer.status_code}")
                 if answer.status_code not in _REDIRECTS or "Location" not in answer.headers:
                     yield answer
                     return
@@ -199,6 +213,15 @@ class Exchange:
         self._watch.end()
         return block or b"", seconds
 
+    def _refuse_other(self, listed: str) -> bool:
+        """Refuse a source that holds another content; return whether it lists ours."""
+        if self._sha256 and listed != self._sha256:
+            raise TransferFailed(
+                f"The server lists sha256 {listed[:12]}; {self._sha256[:12]} is expected.",
+                "It holds another version of this file.",
+            )
+        return listed == self._sha256
+
     def _ask_once(self, url: str, headers: Mapping[str, str]) -> requests.Response:
         refuse_address(url)
         token = self._tokens.get(origin(url), "")
@@ -224,7 +247,7 @@ class Exchange:
         except Exception as error:
             self._watch.close()
             self._watch.end()
-            raise _judged(error) from error
+            raise _judged(error, url) from error
         self._watch.end()
         return answer
 
@@ -234,6 +257,14 @@ def origin(url: str) -> str:
     parts = urlsplit(url)
     port = f":{parts.port}" if parts.port and parts.port != _USUAL_PORTS.get(parts.scheme) else ""
     return f"{parts.scheme}://{parts.hostname or ''}{port}"
+
+
+def shown(url: str) -> str:
+    """Return an address fit for a message: without credentials, query or signature."""
+    try:
+        return printable(origin(url) + urlsplit(url).path)
+    except ValueError:
+        return "The source"
 
 
 def refuse_address(url: str) -> None:
@@ -292,16 +323,34 @@ def _session(watch: Watch) -> requests.Session:
     return session
 
 
-def _judged(error: Exception) -> Exception:
+def _judged(error: Exception, url: str = "") -> Exception:
     """Return what an error of the network means: the next try may help, or none will."""
     import requests
     import urllib3
 
     network = (requests.RequestException, urllib3.exceptions.HTTPError)
     is_odd = isinstance(error, ValueError) or not isinstance(error, network)
+    words = told_words(error) + _by_proxy(url)
     if is_odd or any(isinstance(each, ssl.SSLCertVerificationError) for each in chain(error)):
-        return TransferFailed(f"The server cannot be asked: {told_words(error)}.")
-    return TryAgain(told_words(error))
+        return TransferFailed(f"The server cannot be asked: {words}.")
+    return TryAgain(words)
+
+
+def _by_proxy(url: str) -> str:
+    """Return which proxy a URL is asked through, in words; "" when none is."""
+    if not url or _is_loopback(url):
+        return ""
+    from requests.utils import get_environ_proxies, select_proxy
+
+    try:
+        proxy = select_proxy(url, get_environ_proxies(url))
+        parts = urlsplit(proxy if "://" in (proxy or "") else f"http://{proxy}")
+        port = f":{parts.port}" if parts.port else ""
+    except ValueError:
+        return " (asked through a proxy whose address cannot be read)"
+    if not proxy:
+        return ""
+    return f" (asked through the proxy {printable(parts.hostname or '')}{port})"
 
 
 def _no_proxy() -> Any:

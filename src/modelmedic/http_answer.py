@@ -100,6 +100,16 @@ def body_of(answer: requests.Response, have: int) -> Body:
     return body
 
 
+def listed_sha256(answer: requests.Response) -> str:
+    """Return the SHA-256 a Hub lists for the file, sent with a redirect too; "" without one.
+
+    Source: ``X-Linked-Etag`` of the Hub, ``X-Linked-ETag`` of ModelScope (header names have no
+    case). Of a file that is not in LFS it is Git's own hash, which is shorter.
+    """
+    told = answer.headers.get("X-Linked-Etag", "").strip().removeprefix("W/").strip('"').lower()
+    return told if re.fullmatch(r"[0-9a-f]{64}", told) else ""
+
+
 def told_words(error: BaseException) -> str:
     """Return the innermost reason of a network error in a few words."""
     inner = chain(error)[-1]

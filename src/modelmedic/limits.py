@@ -44,6 +44,8 @@ class TimeoutManager:
             # One whole-file sha256: 10 GB at 100 MB/s is 100 s, doubled by size below.
             "file_hash": 600,
             "quick_repair": 60,
+            # Planning a repair in place: the file is read once to locate the damage.
+            "model_repair": 1800,
         }
     )
 

@@ -9,32 +9,20 @@ from __future__ import annotations
 
 import hashlib
 import os
-import random
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
-from modelmedic.exchange import Exchange, origin
+from modelmedic.exchange import Exchange, origin, shown
 from modelmedic.http_answer import Body, TransferFailed, TryAgain, body_of
-from modelmedic.limits import TimeoutManager
-from modelmedic.text import printable
+from modelmedic.patience import Deadline, Meter, Tries, meter_of, seconds_for
+from modelmedic.ranges import fetch_ranges
 
 if TYPE_CHECKING:
     import requests
 
-__all__ = ["TransferFailed", "Wanted", "fetch", "origin"]
+__all__ = ["TransferFailed", "Wanted", "fetch", "fetch_ranges", "origin"]
 
-ATTEMPTS = 5  # tries at one source that bring no new byte; progress sets the count back
-# An endless drop-and-resume ends here. What brings much is not counted: a 10 GB shard may break
-# off every 100 MB on a bad line and still arrive.
-MAX_ROUNDS = 50
-UNCOUNTED_BYTES = 8_000_000
-FLOOR_BYTES_PER_SECOND = 1024  # ModelScope's own client gives up below this, over 60 s
-FLOOR_WINDOW_SECONDS = 60.0
-SLOWEST_BYTES_PER_SECOND = 250_000  # 2 Mbit/s: what a slow home line still gives a whole file
-MAX_WAIT_SECONDS = 120.0  # a Retry-After above this is reported, not waited for
 _BLOCK_BYTES = 1 << 20
 
 
@@ -97,45 +85,14 @@ class Wanted:
 
 
 @dataclass(slots=True)
-class _Meter:
-    """Counts what came over the wire and when it is too little or too much."""
-
-    budget_bytes: int | None
-    deadline: float
-    progress: Callable[[int], None]
-    fetched: int = 0
-    window_bytes: int = 0
-    window_seconds: float = 0.0  # waited for the network; a slow disk is no slow server
-
-    def add(self, count: int, waited_seconds: float, total: int) -> None:
-        self.fetched += count
-        self.window_bytes += count
-        self.window_seconds += waited_seconds
-        self.progress(total)
-        if time.monotonic() > self.deadline:
-            raise TransferFailed("The time allowed for this file is over.")
-        if self.budget_bytes is not None and self.fetched > self.budget_bytes:
-            raise TransferFailed("The byte budget of this run is used up.")
-        if self.window_seconds >= FLOOR_WINDOW_SECONDS:
-            if self.window_bytes < FLOOR_BYTES_PER_SECOND * FLOOR_WINDOW_SECONDS:
-                raise TransferFailed("The server sends less than 1 KiB a second.")
-            self.start_window()
-
-    def start_window(self) -> None:
-        self.window_seconds = 0.0
-        self.window_bytes = 0
-
-
-@dataclass(slots=True)
 class _Fetch:
     """One file from one source."""
 
     url: str
     handle: int
     wanted: Wanted
-    meter: _Meter
+    meter: Meter
     exchange: Exchange
-    sleep: Callable[[float], None]
 
     @property
     def have(self) -> int:
@@ -173,15 +130,15 @@ def fetch(
     if wanted.is_met_by(handle):
         return 0
     extras = extras or {}
-    meter = _Meter(budget_bytes, time.monotonic() + _seconds_for(wanted), progress)
+    meter = meter_of(extras, Deadline(_seconds_for(wanted)), progress, budget_bytes)
     try:
-        with Exchange(extras.get("tokens", {}), meter.deadline) as exchange:
-            job = _Fetch(url, handle, wanted, meter, exchange, extras.get("sleep", time.sleep))
+        with Exchange(extras.get("tokens", {}), meter.deadline, wanted.sha256) as exchange:
+            job = _Fetch(url, handle, wanted, meter, exchange)
             if _is_fetched(job):
                 return meter.fetched
     except TransferFailed as error:
         raise TransferFailed(
-            f"{_shown(url)}: {error.what}",
+            f"{shown(url)}: {error.what}",
             error.why,
             fetched_bytes=meter.fetched,
             status=error.status,
@@ -189,16 +146,16 @@ def fetch(
     finally:
         os.fsync(handle)
     raise TransferFailed(
-        f"{_shown(url)}: the bytes that came do not match the expected hash.",
+        f"{shown(url)}: the bytes that came do not match the expected hash.",
         "The server holds another version of this file, or something on the way changed it.",
         fetched_bytes=meter.fetched,
     )
 
 
 def _seconds_for(wanted: Wanted) -> float:
+    """Return how long a source may bring nothing."""
     amount = wanted.size_bytes or wanted.expected_bytes or 0
-    seconds = TimeoutManager().get_timeout("model_download", {"file_size_gb": amount / 1e9})
-    return max(seconds, amount // SLOWEST_BYTES_PER_SECOND)
+    return seconds_for(amount)
 
 
 def _is_fetched(job: _Fetch) -> bool:
@@ -224,43 +181,24 @@ def _drop_impossible(job: _Fetch) -> None:
 
 def _fetch_all(job: _Fetch) -> None:
     """Ask for the rest until there is no more."""
-    tries = rounds = 0
+    tries = Tries(job.meter)
     best = job.have
     while True:
-        wait: float | None = 0.0
         try:
             if _fetch_once(job):
                 return
-            reason = "The server sends only pieces of what is asked"
-        except TryAgain as error:
-            reason, wait = str(error), error.wait_seconds
+            error = TryAgain("The server sends only pieces of what is asked", 0.0)
+        except TryAgain as found:
+            error = found
         gain = job.have - best
         best = max(best, job.have)
-        tries = 1 if gain > 0 else tries + 1
-        rounds += gain < UNCOUNTED_BYTES
-        if tries >= ATTEMPTS:
-            raise TransferFailed(f"{reason} ({tries} tries).")
-        if rounds >= MAX_ROUNDS:
-            raise TransferFailed(f"{reason} ({rounds} times).")
-        _pause(job, reason, wait, tries)
-
-
-def _pause(job: _Fetch, reason: str, wait: float | None, tries: int) -> None:
-    pause = wait if wait is not None else random.uniform(0.5, 1.0) * 2 ** (tries - 1)  # noqa: S311
-    if pause > MAX_WAIT_SECONDS:
-        raise TransferFailed(f"{reason}; the server asks to wait {pause:.0f} s.")
-    if time.monotonic() + pause > job.meter.deadline:
-        raise TransferFailed(f"{reason}; the time allowed for this file ends before another try.")
-    if pause:
-        job.sleep(pause)
+        tries.again(error, gain)
 
 
 def _fetch_once(job: _Fetch) -> bool:
     """Ask once for the rest; return whether that was all of the file."""
     have = job.have
-    headers = {"Accept-Encoding": "identity", "User-Agent": "modelmedic"}
-    if have:
-        headers["Range"] = f"bytes={have}-"
+    headers = {"Range": f"bytes={have}-"} if have else {}
     with job.exchange.ask(job.url, headers) as answer:
         body = body_of(answer, have)
         job.wanted.refuse_size(body.total)
@@ -302,10 +240,3 @@ def _write(handle: int, block: bytes) -> None:
     view = memoryview(block)
     while view:
         view = view[os.write(handle, view) :]
-
-
-def _shown(url: str) -> str:
-    try:
-        return printable(origin(url) + urlsplit(url).path)
-    except ValueError:
-        return "The source"

@@ -38,6 +38,7 @@ class Record:
     stored_bytes: int
     size_bytes: int
     is_stored: bool
+    crc32: int = 0  # of the unpacked bytes, as the directory says
 
     @property
     def end_bytes(self) -> int:
@@ -144,7 +145,8 @@ def _records(data: bytes, directory: _Directory) -> tuple[Record, ...]:
         name = data[name_at : name_at + name_bytes].decode("utf-8", "backslashreplace")
         extra = data[name_at + name_bytes : name_at + name_bytes + extra_bytes]
         size, stored, start = _sizes64(extra, fields[9], fields[8], fields[16])
-        records.append(Record(name, start, stored, size, is_stored=fields[4] == 0))
+        is_stored = fields[4] == 0
+        records.append(Record(name, start, stored, size, is_stored, crc32=fields[7]))
         at = name_at + name_bytes + extra_bytes + comment_bytes
     if len(records) != directory.count or at > len(data):
         raise _Flawed(

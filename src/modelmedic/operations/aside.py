@@ -104,7 +104,7 @@ def swap_back(shop: Workshop, path: str, note: dict[str, Any], *, spare: str) ->
     Raises:
         RecoveryRefused: What lies at ``path`` is neither old nor new.
     """
-    _refuse_foreign_place(note["aside"], ASIDE)
+    refuse_foreign_place(note["aside"], ASIDE)
     state = swap_state(shop, path, note)
     if state == "drifted":
         raise RecoveryRefused(
@@ -114,7 +114,7 @@ def swap_back(shop: Workshop, path: str, note: dict[str, Any], *, spare: str) ->
             else "Its earlier bytes are no longer kept: undo expired.",
         )
     if state == "after":
-        _refuse_foreign_place(spare, PARTS)
+        refuse_foreign_place(spare, PARTS)
         shop.tree.make_own_folder(PARTS)
         shop.tree.remove_own_file(spare)
         shop.tree.rename(path, spare)
@@ -129,7 +129,7 @@ def tidy(shop: Workshop, aside: str) -> None:
         shop.tree.remove_folder(aside.rpartition("/")[0])
 
 
-def _refuse_foreign_place(path: str, folder: str) -> None:
+def refuse_foreign_place(path: str, folder: str) -> None:
     """Refuse a note that names a place where we never put anything."""
     if not path.startswith(f"{folder}/"):
         raise RecoveryRefused(

@@ -15,6 +15,7 @@ from modelmedic.operations.copy_file import CopyFile
 from modelmedic.operations.durable import write_all
 from modelmedic.operations.fetch_file import FetchFile
 from modelmedic.operations.links import MakeLink
+from modelmedic.operations.write_blocks import WriteBlocks
 from modelmedic.text import counted, printable, size
 
 # What rmdir says of a folder with something in it, or one that something is mounted on.
@@ -213,7 +214,16 @@ class ReplaceFile(Operation):
 
 KINDS: dict[str, type[Operation]] = {
     kind.kind: kind
-    for kind in (MakeDir, Rename, SetAside, ReplaceFile, CopyFile, FetchFile, MakeLink)
+    for kind in (
+        MakeDir,
+        Rename,
+        SetAside,
+        ReplaceFile,
+        CopyFile,
+        FetchFile,
+        MakeLink,
+        WriteBlocks,
+    )
 }
 
 
@@ -253,8 +263,9 @@ def _fits(value: Any, annotation: str) -> bool:
             return isinstance(value, int)
         case "Was":
             return [type(part) for part in parts] == [int, int]
-        case "tuple[str, ...]":
-            return isinstance(value, tuple) and all(isinstance(part, str) for part in parts)
+        case "tuple[str, ...]" | "tuple[int, ...]":
+            kind = str if "str" in annotation else int
+            return isinstance(value, tuple) and all(type(part) is kind for part in parts)
     return True
 
 

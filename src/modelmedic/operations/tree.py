@@ -220,6 +220,34 @@ class Tree:
         finally:
             os.close(handle)
 
+    @contextlib.contextmanager
+    def open_change(self, relative: str) -> Iterator[int]:
+        """Open an existing file, moved to a private name of ours, and yield its descriptor.
+
+        Raises:
+            RecoveryRefused: It lies under its real name, is shared (a hard link), or no plain file.
+        """
+        if relative.split("/", maxsplit=1)[0] != OWN_FOLDER:
+            raise RecoveryRefused(f"{printable(relative)} is not ours to write.")
+        with self._at(relative) as place:
+            flags = os.O_RDWR | _NOFOLLOW | getattr(os, "O_BINARY", 0) | _NONBLOCK
+            handle = os.open(place.name, flags, dir_fd=place.folder)
+        try:
+            found = os.fstat(handle)
+            if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
+                raise RecoveryRefused(f"{printable(relative)} is shared; it was not changed.")
+            yield handle
+        finally:
+            os.close(handle)
+
+    def set_mtime(self, relative: str, mtime_ns: int) -> None:
+        """Set when a file was last written, in nanoseconds since the epoch; no link is followed."""
+        with self._at(relative) as place:
+            follow = os.utime not in os.supports_follow_symlinks
+            found = os.stat(place.name, dir_fd=place.folder, follow_symlinks=False)
+            times = (found.st_atime_ns, mtime_ns)
+            os.utime(place.name, ns=times, dir_fd=place.folder, follow_symlinks=follow)
+
     # -- reaching --------------------------------------------------------------------------------
 
     @contextlib.contextmanager
