@@ -8,12 +8,13 @@ import random
 import pytest
 
 from modelmedic.errors import RecoveryFailed, RecoveryRefused
+from modelmedic.facts.digests import Blocks, Digests
 from modelmedic.operations import fetch_file, mounts
 from modelmedic.operations.base import Workshop
 from modelmedic.operations.fetch_file import FetchFile
 from modelmedic.operations.kinds import from_json
 from modelmedic.operations.tree import Tree
-from modelmedic.testing.hub import LoopbackHub
+from modelmedic.testing.hub import Fault, LoopbackHub
 
 GOOD = random.Random(19).randbytes(400_000)
 SHA = hashlib.sha256(GOOD).hexdigest()
@@ -103,3 +104,67 @@ def test_the_plan_says_how_sure_the_size_is(hub, size, expected, shown, risk):
     assert shown in fetch.describe()
     assert fetch.cost().risk == risk
     assert fetch.cost().disk_bytes == fetch.cost().fetch_bytes > 0
+
+
+# -- what proves a part of it ----------------------------------------------------------------------
+
+BLOCK = 50_000
+
+
+def digests(sha256):
+    """Know the block digests of GOOD."""
+    if sha256 != SHA:
+        return None
+    found = [hashlib.sha256(GOOD[start : start + BLOCK]) for start in range(0, len(GOOD), BLOCK)]
+    joined = b"".join(each.digest() for each in found)
+    return Digests(len(GOOD), SHA, Blocks("sha256", BLOCK, joined))
+
+
+def own(shop, name, content):
+    shop.tree.make_own_folder(".modelmedic/parts")
+    (shop.tree.root / ".modelmedic/parts" / name).write_bytes(content)
+
+
+def test_known_block_digests_keep_a_part_as_far_as_they_prove_it(hub, shop):
+    shop.extras["digests"] = digests
+    own(shop, SHA, GOOD[:150_000] + bytes(100_000))
+    apply(fetch_of(hub, size_bytes=len(GOOD)), shop)
+    assert shop.fetched_bytes == len(GOOD) - 150_000
+    assert (shop.tree.root / "a.safetensors").read_bytes() == GOOD
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+def test_a_strangers_download_is_used_only_if_blocks_prove_it(hub, shop, is_known):
+    if is_known:
+        shop.extras["digests"] = digests
+    (shop.tree.root / "x.incomplete").write_bytes(GOOD[:220_000])
+    apply(fetch_of(hub, size_bytes=len(GOOD), partial="x.incomplete"), shop)
+    assert shop.fetched_bytes == len(GOOD) - (200_000 if is_known else 0)
+    assert (shop.tree.root / "a.safetensors").read_bytes() == GOOD
+    assert (shop.tree.root / "x.incomplete").read_bytes() == GOOD[:220_000]
+
+
+@pytest.mark.parametrize("kind", ["none", "folder", "link"])
+def test_a_strangers_download_that_is_none_is_no_hindrance(hub, shop, kind):
+    shop.extras["digests"] = digests
+    partial = shop.tree.root / "x.incomplete"
+    if kind == "folder":
+        partial.mkdir()
+    elif kind == "link":
+        (shop.tree.root / "y").write_bytes(GOOD)
+        partial.symlink_to("y")
+    apply(fetch_of(hub, size_bytes=len(GOOD), partial="x.incomplete"), shop)
+    assert shop.fetched_bytes == len(GOOD)
+
+
+def test_the_record_of_a_download_goes_with_it(hub, shop):
+    hub.fault("cdn GET", Fault(cut_after_bytes=150_000))
+    hub.fault("cdn GET", Fault(status=404), times=None)
+    parts = shop.tree.root / ".modelmedic/parts"
+    with pytest.raises(RecoveryFailed):
+        apply(fetch_of(hub, size_bytes=len(GOOD)), shop)
+    assert {path.name for path in parts.iterdir()} == {SHA, f"{SHA}.blocks"}
+    hub.clear()
+    apply(fetch_of(hub, size_bytes=len(GOOD)), shop)
+    assert shop.fetched_bytes == len(GOOD)
+    assert not list(parts.iterdir())

@@ -161,9 +161,11 @@ def test_a_source_that_lists_another_hash_is_refused_before_a_byte(hub):
 
 def test_a_source_of_another_size_is_refused(hub):
     told = f"Content-Range: bytes 100000-199999/{len(DATA) + 1}"
-    with raw(reply("206 Partial Content", told, body=DATA[100_000:200_000])) as server:
-        with pytest.raises(TransferFailed, match="3,000,001 bytes; 3,000,000 are expected"):
-            fetch([server.url], pytest.fail)
+    with (
+        raw(reply("206 Partial Content", told, body=DATA[100_000:200_000])) as server,
+        pytest.raises(TransferFailed, match="3,000,001 bytes; 3,000,000 are expected"),
+    ):
+        fetch([server.url], pytest.fail)
 
 
 @pytest.mark.parametrize(
@@ -172,15 +174,19 @@ def test_a_source_of_another_size_is_refused(hub):
 )
 def test_an_inexact_range_is_never_spliced(told):
     body = DATA[100_000:200_001] if "200000/" in told else DATA[100_000:200_000]
-    with raw(reply("206 Partial Content", f"Content-Range: {told}", body=body)) as server:
-        with pytest.raises(TransferFailed, match=r"range|part"):
-            fetch([server.url], pytest.fail)
+    with (
+        raw(reply("206 Partial Content", f"Content-Range: {told}", body=body)) as server,
+        pytest.raises(TransferFailed, match=r"range|part"),
+    ):
+        fetch([server.url], pytest.fail)
 
 
 def test_a_whole_file_of_another_size_is_refused():
-    with raw(reply("200 OK", body=DATA[:-1])) as server:
-        with pytest.raises(TransferFailed, match="2,999,999 bytes"):
-            fetch([server.url], pytest.fail)
+    with (
+        raw(reply("200 OK", body=DATA[:-1])) as server,
+        pytest.raises(TransferFailed, match="2,999,999 bytes"),
+    ):
+        fetch([server.url], pytest.fail)
 
 
 def test_a_range_beyond_the_end_is_refused():

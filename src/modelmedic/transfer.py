@@ -17,13 +17,16 @@ from modelmedic.exchange import Exchange, origin, shown
 from modelmedic.http_answer import Body, TransferFailed, TryAgain, body_of
 from modelmedic.patience import Deadline, Meter, Tries, meter_of, seconds_for
 from modelmedic.ranges import fetch_ranges
+from modelmedic.received import LISTED, Received
 
 if TYPE_CHECKING:
     import requests
 
+    from modelmedic.facts.digests import Blocks
+
 __all__ = ["TransferFailed", "Wanted", "fetch", "fetch_ranges", "origin"]
 
-_BLOCK_BYTES = 1 << 20
+_READ_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,7 @@ class Wanted:
         git_blob: Git's SHA-1 of a small file.
         expected_bytes: About how many there will be, when the exact number is not known.
         most_bytes: How many are taken at most, when the exact number is not known.
+        blocks: Their block digests, where they are known: each block is proven as it arrives.
     """
 
     size_bytes: int | None
@@ -43,6 +47,7 @@ class Wanted:
     git_blob: str = ""
     expected_bytes: int | None = None
     most_bytes: int | None = None
+    blocks: Blocks | None = None
 
     @property
     def limit_bytes(self) -> int | None:
@@ -50,7 +55,7 @@ class Wanted:
         return self.most_bytes if self.size_bytes is None else self.size_bytes
 
     def is_met_by(self, handle: int) -> bool:
-        """Return whether an open file holds exactly these bytes."""
+        """Return whether an open file holds exactly these bytes; reads all of it."""
         length = os.fstat(handle).st_size
         if self.size_bytes is not None and length != self.size_bytes:
             return False
@@ -58,7 +63,7 @@ class Wanted:
         if not self.sha256:
             digest.update(b"blob %d\0" % length)
         os.lseek(handle, 0, os.SEEK_SET)
-        while block := os.read(handle, _BLOCK_BYTES):
+        while block := os.read(handle, _READ_BYTES):
             digest.update(block)
         return digest.hexdigest() == (self.sha256 or self.git_blob)
 
@@ -89,15 +94,10 @@ class _Fetch:
     """One file from one source."""
 
     url: str
-    handle: int
     wanted: Wanted
+    received: Received
     meter: Meter
     exchange: Exchange
-
-    @property
-    def have(self) -> int:
-        """Return the bytes in the file."""
-        return os.fstat(self.handle).st_size
 
 
 def fetch(
@@ -108,35 +108,49 @@ def fetch(
     progress: Callable[[int], None] = lambda _total: None,
     extras: Mapping[str, Any] | None = None,
     budget_bytes: int | None = None,
+    record: int | None = None,
+    stranger: int | None = None,
 ) -> int:
     """Make the open file hold the wanted bytes and return how many came over the wire.
 
-    Bytes already in the file are taken for the beginning of it; if the whole then does not match
+    Bytes already in the file are gone on from as far as ``record`` or known block digests prove
+    them; without either they are taken for the beginning of it. If the whole then does not match
     its hash, it is fetched once more from zero.
+
+    Bytes of another source are gone on from only if both list the wanted SHA-256, or block digests
+    are known.
 
     Args:
         url: Where from; redirects are followed, a token never goes to another origin.
         handle: Descriptor open for reading and writing, ours alone.
         wanted: What must come out.
         progress: Called with the bytes present.
-        extras: ``tokens``: bearer token by origin ("https://host[:port]"); ``sleep``: replaces
-            `time.sleep` in tests.
+        extras: ``tokens``: bearer token by origin ("https://host[:port]"); ``bandwidth``: a
+            `patience.Bandwidth`; ``sleep``: replaces `time.sleep` in tests.
         budget_bytes: Give up above this many; None is unlimited.
+        record: Descriptor of a file beside it, open for reading and writing, that keeps what a
+            later resume needs; see `modelmedic.received`.
+        stranger: Descriptor of another program's unfinished download of it; used as far as known
+            block digests prove it.
 
     Raises:
         TransferFailed: The source did not give these bytes.
         OSError: The file cannot be written.
     """
-    if wanted.is_met_by(handle):
-        return 0
     extras = extras or {}
     meter = meter_of(extras, Deadline(_seconds_for(wanted)), progress, budget_bytes)
+    received = Received(handle, wanted, record)
+    if stranger is not None:
+        received.adopt(stranger)
+    if received.is_met:
+        return 0
     try:
         with Exchange(extras.get("tokens", {}), meter.deadline, wanted.sha256) as exchange:
-            job = _Fetch(url, handle, wanted, meter, exchange)
-            if _is_fetched(job):
+            if _is_fetched(_Fetch(url, wanted, received, meter, exchange)):
+                os.fsync(handle)
                 return meter.fetched
     except TransferFailed as error:
+        os.fsync(handle)
         raise TransferFailed(
             f"{shown(url)}: {error.what}",
             error.why,
@@ -144,7 +158,7 @@ def fetch(
             status=error.status,
         ) from error
     finally:
-        os.fsync(handle)
+        received.close()  # no more: Ctrl-C does not wait for the disk
     raise TransferFailed(
         f"{shown(url)}: the bytes that came do not match the expected hash.",
         "The server holds another version of this file, or something on the way changed it.",
@@ -162,11 +176,11 @@ def _is_fetched(job: _Fetch) -> bool:
     """Fetch the rest of the file, and if that proves wrong, the whole; return if it proved."""
     _drop_impossible(job)
     for _once in (1, 2):
-        resumed = job.have
+        resumed = job.received.at
         _fetch_all(job)
-        if job.wanted.is_met_by(job.handle):
+        if job.received.is_met:
             return True
-        os.ftruncate(job.handle, 0)
+        job.received.restart()
         if not resumed:
             break
     return False
@@ -174,15 +188,15 @@ def _is_fetched(job: _Fetch) -> bool:
 
 def _drop_impossible(job: _Fetch) -> None:
     """Empty a file that is as long as all of it, and yet did not prove."""
-    size, most = job.wanted.size_bytes, job.wanted.most_bytes
-    if (size is not None and job.have >= size) or (most is not None and job.have > most):
-        os.ftruncate(job.handle, 0)
+    size, most, have = job.wanted.size_bytes, job.wanted.most_bytes, job.received.at
+    if (size is not None and have >= size) or (most is not None and have > most):
+        job.received.restart()
 
 
 def _fetch_all(job: _Fetch) -> None:
     """Ask for the rest until there is no more."""
     tries = Tries(job.meter)
-    best = job.have
+    best = job.received.at
     while True:
         try:
             if _fetch_once(job):
@@ -190,22 +204,21 @@ def _fetch_all(job: _Fetch) -> None:
             error = TryAgain("The server sends only pieces of what is asked", 0.0)
         except TryAgain as found:
             error = found
-        gain = job.have - best
-        best = max(best, job.have)
+        gain = job.received.at - best
+        best = max(best, job.received.at)
         tries.again(error, gain)
 
 
 def _fetch_once(job: _Fetch) -> bool:
     """Ask once for the rest; return whether that was all of the file."""
-    have = job.have
+    have = job.received.at
     headers = {"Range": f"bytes={have}-"} if have else {}
     with job.exchange.ask(job.url, headers) as answer:
         body = body_of(answer, have)
         job.wanted.refuse_size(body.total)
         if body.is_beyond:
             return True
-        if body.start != have:
-            os.ftruncate(job.handle, body.start)
+        _begin(job)
         at = _copy(job, answer, body)
     if body.end is not None and at < body.end:
         raise TryAgain(f"the connection ended after {at:,} of {body.end:,} bytes")
@@ -216,11 +229,28 @@ def _fetch_once(job: _Fetch) -> bool:
     return at == total or (total is None and body.start == 0 and body.end is None)
 
 
+def _begin(job: _Fetch) -> None:
+    """Note whose bytes follow; start over where they may not follow those that are there.
+
+    Raises:
+        TryAgain: The file is to be asked for from its beginning.
+    """
+    source = LISTED if job.exchange.is_listed else _name_of(job.url)
+    if not job.received.may_go_on(source):
+        job.received.restart()
+        raise TryAgain("only one of two sources lists the expected hash", 0.0)
+    job.received.begin(source)
+
+
+def _name_of(url: str) -> str:
+    """Return what tells a source that lists no hash from others, without what it may hold."""
+    return f"url:{hashlib.sha256(shown(url).encode('utf-8', 'replace')).hexdigest()[:16]}"
+
+
 def _copy(job: _Fetch, answer: requests.Response, body: Body) -> int:
-    """Write the body where it belongs and return the offset behind its last byte."""
+    """Take the body, except what is there already, and return the offset behind its last byte."""
     limits = [limit for limit in (body.end, job.wanted.limit_bytes) if limit is not None]
     limit = min(limits, default=None)
-    os.lseek(job.handle, body.start, os.SEEK_SET)
     job.meter.start_window()
     at = body.start
     while True:
@@ -231,12 +261,7 @@ def _copy(job: _Fetch, answer: requests.Response, body: Body) -> int:
             if body.end is None and job.wanted.size_bytes is None:
                 raise job.wanted.too_much("The server sends a file without end or size")
             raise TransferFailed("The server sent more bytes than the file has.")
-        _write(job.handle, block)
+        # A server that knows no ranges sends again what is there: that much is passed over.
+        job.received.write(block[max(0, job.received.at - at) :])
         at += len(block)
-        job.meter.add(len(block), waited_seconds, at)
-
-
-def _write(handle: int, block: bytes) -> None:
-    view = memoryview(block)
-    while view:
-        view = view[os.write(handle, view) :]
+        job.meter.add(len(block), waited_seconds, job.received.at)

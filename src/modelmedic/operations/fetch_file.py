@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -12,6 +13,7 @@ from modelmedic.operations.base import COSTLY_BYTES, Cost, Operation, Workshop
 from modelmedic.text import counted, printable, size
 
 if TYPE_CHECKING:
+    from modelmedic.facts.digests import Blocks
     from modelmedic.transfer import Wanted
 
 _GIB = 1 << 30
@@ -33,6 +35,8 @@ class FetchFile(Operation):
         sources: URLs in the order they are tried.
         was: Size and mtime of what lies there now; None when nothing does.
         expected_bytes: About its size, when the exact one is not known; None: no idea.
+        partial: Another program's unfinished download of it, relative to the install; used as far
+            as known block digests prove it, and left as it is. Empty: none.
     """
 
     kind: ClassVar[str] = "fetch_file"
@@ -43,6 +47,7 @@ class FetchFile(Operation):
     sources: tuple[str, ...]
     was: Was | None
     expected_bytes: int | None = None
+    partial: str = ""
 
     def describe(self) -> str:
         """Return what it does."""
@@ -82,15 +87,19 @@ class FetchFile(Operation):
             RecoveryFailed: No source gave the proven bytes; the old file lies where it lay.
         """
         shop.tree.make_own_folder(aside.PARTS)
-        with shop.tree.open_own(self.private) as handle:
+        with contextlib.ExitStack() as opened:
+            handle = opened.enter_context(shop.tree.open_own(self.private))
             try:
-                self._fetch(shop, handle)
+                record = opened.enter_context(shop.tree.open_own(self.record))
+                self._fetch(shop, handle, record, self._stranger(shop, opened))
             except OSError as error:
                 raise RecoveryFailed(
                     f"{printable(self.path)} could not be written while it was fetched: "
                     f"{error.strerror or error}. The old bytes are untouched."
                 ) from error
         aside.swap_in(shop, self.private, self.path, note)
+        with contextlib.suppress(OSError, RecoveryRefused):  # it expires with the parts
+            shop.tree.remove_own_file(self.record)
 
     def inspect(self, shop: Workshop, note: dict[str, Any]) -> str:
         """Return how far it got."""
@@ -105,7 +114,20 @@ class FetchFile(Operation):
         """Return the private name; the same in every run, so that a killed fetch goes on."""
         return f"{aside.PARTS}/{self.sha256 or self.git_blob}"
 
-    def _fetch(self, shop: Workshop, handle: int) -> None:
+    @property
+    def record(self) -> str:
+        """Return the name of what a killed fetch needs to go on from proven bytes."""
+        return f"{self.private}.blocks"
+
+    def _stranger(self, shop: Workshop, opened: contextlib.ExitStack) -> int | None:
+        """Return the other program's unfinished download, open; None when there is none."""
+        if not self.partial:
+            return None
+        with contextlib.suppress(OSError, RecoveryRefused):
+            return opened.enter_context(shop.tree.open_read(self.partial))
+        return None
+
+    def _fetch(self, shop: Workshop, handle: int, record: int | None, stranger: int | None) -> None:
         from modelmedic import transfer
 
         wanted = self._wanted(shop)
@@ -119,6 +141,8 @@ class FetchFile(Operation):
                     progress=lambda done: shop.progress(self.path, done, self._about() or 0),
                     extras=shop.extras,
                     budget_bytes=_left(shop),
+                    record=record,
+                    stranger=stranger,
                 )
             except transfer.TransferFailed as error:
                 shop.fetched_bytes += error.fetched_bytes
@@ -135,11 +159,19 @@ class FetchFile(Operation):
         from modelmedic.transfer import Wanted
 
         if self.size_bytes is not None:
-            return Wanted(self.size_bytes, self.sha256, self.git_blob)
+            return Wanted(
+                self.size_bytes, self.sha256, self.git_blob, blocks=self._known_blocks(shop)
+            )
         most = self._part_bytes(shop) + max(0, mounts.free_bytes(shop.tree) - RESERVE_BYTES)
         if self.expected_bytes is not None:
             most = min(most, max(self.expected_bytes * 3 // 2, self.expected_bytes + _GIB))
         return Wanted(None, self.sha256, self.git_blob, self.expected_bytes, most)
+
+    def _known_blocks(self, shop: Workshop) -> Blocks | None:
+        """Return the block digests of the wanted content; None when nobody knows them."""
+        known = shop.extras.get("digests")
+        found = known(self.sha256) if known is not None and self.sha256 else None
+        return found.blocks if found is not None and found.sha256 == self.sha256 else None
 
     def _about(self) -> int | None:
         return self.expected_bytes if self.size_bytes is None else self.size_bytes
