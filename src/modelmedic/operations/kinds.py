@@ -14,6 +14,7 @@ from modelmedic.operations.base import Cost, Operation, Workshop, identity_json,
 from modelmedic.operations.copy_file import CopyFile
 from modelmedic.operations.durable import write_all
 from modelmedic.operations.fetch_file import FetchFile
+from modelmedic.operations.import_file import ImportFile
 from modelmedic.text import counted, printable, size
 
 # What rmdir says of a folder with something in it, or one that something is mounted on.
@@ -211,7 +212,8 @@ class ReplaceFile(Operation):
 
 
 KINDS: dict[str, type[Operation]] = {
-    kind.kind: kind for kind in (MakeDir, Rename, SetAside, ReplaceFile, CopyFile, FetchFile)
+    kind.kind: kind
+    for kind in (MakeDir, Rename, SetAside, ReplaceFile, CopyFile, ImportFile, FetchFile)
 }
 
 
