@@ -32,7 +32,7 @@ def read_others(facts: FactBook) -> tuple[OtherInstall, ...]:
     found = []
     for model in facts.profile.models:
         tried = layout.weight_files(model)
-        for folder in dict.fromkeys(_places(place, model)):
+        for folder in dict.fromkeys(places(place, model)):
             count = layout.count_files(folder, tried)
             if count:
                 found.append(OtherInstall(model.name, folder, count, len(tried)))
@@ -53,7 +53,8 @@ def hub_cache() -> Path:
     return Path(home or f"{cache}/huggingface").expanduser() / "hub"
 
 
-def _places(place: Path, model: ModelRepo) -> Iterator[Path]:
+def places(place: Path, model: ModelRepo) -> Iterator[Path]:
+    """Give the folders outside an install where a model may lie; they may not exist."""
     for source in model.sources:
         if source.kind == "hub":
             repo = hub_cache() / f"models--{source.repo.replace('/', '--')}" / "snapshots"

@@ -14,6 +14,7 @@ from modelmedic.operations.base import Cost, Operation, Workshop, identity_json,
 from modelmedic.operations.copy_file import CopyFile
 from modelmedic.operations.durable import write_all
 from modelmedic.operations.fetch_file import FetchFile
+from modelmedic.operations.import_file import ImportFile
 from modelmedic.operations.links import MakeLink
 from modelmedic.operations.write_blocks import WriteBlocks
 from modelmedic.text import counted, printable, size
@@ -220,6 +221,7 @@ KINDS: dict[str, type[Operation]] = {
         SetAside,
         ReplaceFile,
         CopyFile,
+        ImportFile,
         FetchFile,
         MakeLink,
         WriteBlocks,

@@ -115,6 +115,18 @@ MODEL = Table(
             "Patterns of upstream files that are neither needed nor wrong.",
             rule=rules.GLOB,
         ),
+        "optional": Key(
+            "boolean",
+            "true: the app runs without it and can do less, so a person may leave it out "
+            "(default false).",
+            field="is_optional",
+        ),
+        "also_in": Key(
+            "strings",
+            "Folders of this machine that may hold the same files; they are only read, and every "
+            "byte taken is proven.",
+            rule=rules.OUTSIDE,
+        ),
         "sources": Key("tables", SOURCE.about, table=SOURCE),
         "files": Key("tables", "The files it must bring.", table=FILE),
     },

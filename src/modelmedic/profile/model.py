@@ -41,7 +41,7 @@ class ModelRepo:
     """One set of weights: where it lies in the install, where it comes from, its files.
 
     ``folders`` are the places it may lie in, relative to the install, most usual first; "." is
-    the install itself.
+    the install itself. ``also_in`` are absolute, or begin with ``~``.
     """
 
     name: str
@@ -51,6 +51,8 @@ class ModelRepo:
     sources: tuple[ModelSource, ...] = ()
     ignored: tuple[str, ...] = ()  # globs of upstream files that are neither needed nor wrong
     task: str = ""
+    is_optional: bool = False  # the app runs without it and can do less
+    also_in: tuple[str, ...] = ()  # folders of this machine that may hold the same files
 
     @property
     def total_bytes(self) -> int:

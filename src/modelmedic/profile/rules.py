@@ -162,6 +162,10 @@ FOLDER = Rule(
     rf"\.|{_path_pattern()}",
     folder_complaint,
 )
+OUTSIDE = Rule(
+    "an absolute path of a folder, or one that begins with ~/",
+    rf"(?:~?/|[A-Za-z]:[/\\])[^\u0000-\u001f{_CONTROL}]*",
+)
 SHA256 = Rule("64 hexadecimal digits in lower case", r"[0-9a-f]{64}")
 GIT_BLOB = Rule("40 hexadecimal digits in lower case", r"[0-9a-f]{40}")
 REPO = Rule(
