@@ -61,11 +61,15 @@ class Blocks:
 
 @dataclass(frozen=True, slots=True)
 class Digests:
-    """The digests of one content. ``blocks`` is None when none were taken."""
+    """The digests of one content. ``blocks`` is None when none were taken, ``git_blob`` as well.
+
+    ``git_blob`` is the Git SHA-1 that a Hub lists for a small file.
+    """
 
     size_bytes: int
     sha256: str
     blocks: Blocks | None = None
+    git_blob: str | None = None
 
 
 def block_count(size_bytes: int, block_bytes: int = BLOCK_BYTES) -> int:
