@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from support import PYTHON, make_facts, make_profile
-from test_hub_clients import Client
+from test_hub_clients import HAS_VERIFY, Client, old_python
 
 from modelmedic import rooms
 from modelmedic.discovery import discover
@@ -28,6 +28,7 @@ from modelmedic.strategies import hub_links
 from modelmedic.testing.hub import DEMO_REPO, demo_hub
 from modelmedic.testing.specimens import demo_files
 
+__all__ = ["old_python"]  # a fixture
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="the client makes no links there")
 REPO = "models--modelmedic--demo"
 SHARD = "diffusion_pytorch_model-00002-of-00003.safetensors"
@@ -280,6 +281,37 @@ def test_a_link_that_leads_somewhere_is_left_alone(cache):
     context = look(cache)
     with pytest.raises(RecoveryRefused, match="leads to a file already"):
         list(hub_links.plan_relink(context, file_of(context).subject))
+
+
+@pytest.mark.skipif(not HAS_VERIFY, reason="hf cache verify came with huggingface_hub 1")
+def test_the_client_agrees_with_a_rebuilt_link(tmp_path):
+    (tmp_path / "home").mkdir()
+    client = Client(PYTHON, tmp_path / "home")
+    with demo_hub() as hub:
+        folder = Path(client.download(hub)["folder"])
+        (folder / SHARD).unlink()
+        context = look(folder)
+        shop = Workshop(Tree(context.place), "run-1")
+        for change in hub_links.plan_relink(context, file_of(context).subject):
+            change.apply(shop, change.prepare(shop, "seat"))
+        done = client.verify(hub)
+    assert done.returncode == 0, done.stderr
+    assert "Verified 8 file(s)" in done.stdout
+
+
+@pytest.mark.network
+@pytest.mark.timeout(300)
+def test_a_cache_of_the_older_client_is_an_install_too(old_python, tmp_path):
+    """It keeps no listing: the names of its blobs tell the hashes."""
+    (tmp_path / "home").mkdir()
+    with demo_hub() as hub:
+        folder = Path(Client(old_python, tmp_path / "home").download(hub)["folder"])
+    context = look(folder, bare())
+    assert {each.file.path for each in context.expected_files()} == set(demo_files())
+    assert {"blob name" in each.told_by for each in context.expected_files()} == {True}
+    for name in demo_files():
+        judge(look(folder), name)
+    assert judge_records(context, "refs") == []
 
 
 # --- the client's records
