@@ -14,6 +14,7 @@ from test_hub_clients import Client
 
 from modelmedic import rooms
 from modelmedic.discovery import discover
+from modelmedic.facts import references
 from modelmedic.facts.book import FactBook
 from modelmedic.profile.loader import load_profile
 from modelmedic.testing.hub import demo_hub
@@ -43,6 +44,10 @@ def cache(downloaded, tmp_path):
 
 
 def look(folder, profile=None, **more):
+    return references.completed(discovered(folder, profile, **more))
+
+
+def discovered(folder, profile=None, **more):
     values = {
         "profile": profile or load_profile("demo", cwd=Path.cwd()), "install_dir": str(folder),
         "target_python": None, "stage": "auto", "deep": False, "offline": True, "run_id": "r1",

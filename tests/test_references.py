@@ -6,6 +6,8 @@ import hashlib
 import json
 import os
 import shutil
+from dataclasses import dataclass, fields
+from types import SimpleNamespace
 
 import pytest
 from hub_cache_support import (
@@ -15,16 +17,21 @@ from hub_cache_support import (
     WEIGHTS,
     bare,
     cache,
+    discovered,
     downloaded,
     file_of,
     judge,
+    judge_records,
     look,
     snapshot_of,
 )
 from support import PYTHON
 from test_hub_clients import Client
 
+from modelmedic.context import Context
 from modelmedic.errors import CannotTell, Unhealthy
+from modelmedic.facts import references
+from modelmedic.facts.digests import Digests
 from modelmedic.profile.model import ModelFile
 from modelmedic.testing.hub import DEMO_REPO, demo_hub
 from modelmedic.testing.specimens import demo_files
@@ -137,3 +144,48 @@ def test_a_listing_cannot_name_files_outside(cache):
     names = ["../../x", "/etc/passwd", "a\0b", "a//b", "b\\c", "ok.json"]
     tree.write_text(json.dumps({"format_version": 1, "files": dict.fromkeys(names, entry)}))
     assert [each.file.path for each in look(cache, bare()).expected_files()] == ["ok.json"]
+
+
+# --- a sealed manifest
+
+
+@dataclass(frozen=True)
+class Sealed(Context):
+    """A context with manifests, as a run has them that was given some."""
+
+    manifests: tuple[object, ...] = ()
+
+
+def sealed(context, revision="", **files):
+    listed = [
+        SimpleNamespace(
+            path=path.replace("__", "/"), digests=Digests(size_bytes, sha256, None), git_blob=None
+        )
+        for path, (size_bytes, sha256) in files.items()
+    ]
+    manifest = SimpleNamespace(name="", repo=DEMO_REPO, revision=revision, files=tuple(listed))
+    values = {each.name: getattr(context, each.name) for each in fields(context)}
+    return references.completed(Sealed(**values | {"manifests": (manifest,)}))
+
+
+def test_a_manifest_comes_before_what_a_download_left(cache):
+    first = discovered(cache, bare())
+    (only,) = sealed(first, vae=(7, "a" * 64)).expected_files()
+    assert (only.file.path, only.file.size_bytes, only.file.sha256) == ("vae", 7, "a" * 64)
+    assert only.told_by.startswith("the sealed manifest")
+
+
+def test_a_manifest_never_contradicts_the_profile(cache):
+    first = discovered(cache, bare([ModelFile("vae", 8)]))
+    (only,) = sealed(first, vae=(7, "a" * 64)).expected_files()
+    assert (only.file.size_bytes, only.file.sha256, only.told_by) == (8, None, "the profile")
+    guessed = discovered(cache, bare([ModelFile("vae", 8, is_certain=False)]))
+    (only,) = sealed(guessed, vae=(7, "a" * 64)).expected_files()
+    assert (only.file.size_bytes, only.file.is_certain) == (7, True)
+
+
+def test_a_listing_that_omits_what_the_manifest_has_fails(cache):
+    commit = next((cache / REPO / "snapshots").iterdir()).name
+    context = sealed(discovered(cache, bare()), revision=commit, more=(7, "a" * 64))
+    with pytest.raises(Unhealthy, match="omits 1 file of the model: more"):
+        judge_records(context, "tree")
