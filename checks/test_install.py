@@ -108,7 +108,9 @@ def test_layout_is_the_one_of_the_profile(
     )
     if missing:
         verdict = install_words.wrong_layout(context, model, listing, missing)
-        candidates = () if verdict else facts.get(layout.read_candidates, model.name)
+        # In a cache the model lies where its client put it: nothing there is to be moved.
+        is_stored = bool(verdict or context.store)
+        candidates = () if is_stored else facts.get(layout.read_candidates, model.name)
         verdict = verdict or install_words.elsewhere(context, model, folder, candidates)
         if verdict is not None:
             raise verdict

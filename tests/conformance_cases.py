@@ -12,13 +12,18 @@ import time
 
 from modelmedic.facts import seals
 from modelmedic.facts.digests import Blocks, Digests
+from modelmedic.testing._repos import HubFile
 from modelmedic.testing.conformance import Case
+from modelmedic.testing.specimens import demo_files
 
 SHARD = "model/diffusion_pytorch_model-00002-of-00003.safetensors"
 INDEX = "model/diffusion_pytorch_model.safetensors.index.json"
 _BLOCK_BYTES = 64 << 10
 LOCK = "model/.cache/huggingface/download/x.safetensors.lock"
 STRAY = "wrong-name.bin"
+CACHED, COMMIT = "models--modelmedic--demo", "0123456789abcdef" * 2 + "01234567"
+SNAPSHOT_SHARD = f"{CACHED}/snapshots/{COMMIT}/{SHARD.partition('/')[2]}"
+PART = "model/.cache/huggingface/download/x.12345678.incomplete"
 
 
 def remove_outputs(install):
@@ -102,6 +107,50 @@ def tear_the_index(install):
     os.truncate(install / INDEX, 500)
 
 
+def prepare_cache(install):
+    """Lay the demo model out as a cache of the Hub's client: blobs, a ref, a snapshot of links."""
+    repo = install / CACHED
+    for path, content in demo_files().items():
+        listed = HubFile.of(path, content)
+        etag = hashlib.sha256(content).hexdigest() if listed.is_lfs else listed.git_oid
+        link = repo / "snapshots" / COMMIT / path
+        for folder in (repo / "blobs", link.parent):
+            folder.mkdir(parents=True, exist_ok=True)
+        (repo / "blobs" / etag).write_bytes(content)
+        link.symlink_to(os.path.relpath(repo / "blobs" / etag, link.parent))
+    (repo / "refs").mkdir()
+    (repo / "refs" / "main").write_text(COMMIT)
+
+
+def unlink_a_shard(install):
+    (install / SNAPSHOT_SHARD).unlink()
+
+
+def flip_a_byte_of_the_blob(install):
+    sha256 = hashlib.sha256(demo_files()[SHARD.partition("/")[2]]).hexdigest()
+    blob = install / CACHED / "blobs" / sha256
+    data = blob.read_bytes()
+    blob.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+
+
+def leave_a_part(install):
+    part = install / PART
+    part.parent.mkdir(parents=True, exist_ok=True)
+    part.write_bytes(b"x" * 5000)
+    (install / LOCK).touch()  # as every download leaves one; held by nobody it blocks nobody
+    long_ago = time.time() - 100_000
+    os.utime(part, (long_ago, long_ago))
+
+
+@contextlib.contextmanager
+def download_again(install):
+    import fcntl
+
+    with (install / LOCK).open("r+") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        yield
+
+
 CASES = (
     Case(
         recovery="create_missing_folder",
@@ -169,5 +218,21 @@ CASES = (
         break_install=tear_the_index,
         spoil=cut_a_shard,
         spoil_options=("--offline",),  # else the next recovery of the chain fetches the file
+    ),
+    Case(
+        recovery="relink_hub_snapshot",
+        check=f"weights.present[{SNAPSHOT_SHARD}]",
+        category="validation",
+        prepare=prepare_cache,
+        break_install=unlink_a_shard,
+        spoil=flip_a_byte_of_the_blob,
+        spoil_options=("--offline",),  # else a later recovery of the chain fetches the file
+    ),
+    Case(
+        recovery="set_aside_orphaned_partials",
+        check="install.leftovers",
+        category="resource_exhaustion",
+        break_install=leave_a_part,
+        spoil=download_again,
     ),
 )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import os
 from pathlib import Path
 
@@ -252,8 +251,6 @@ def test_a_model_behind_a_link_is_found(tmp_path):
 
 
 def test_looking_changes_nothing_and_lists_no_folder(tmp_path, monkeypatch):
-    """A profile that says what each file should be leaves nothing to be read."""
-    known = dataclasses.replace(MODEL, files=(ModelFile("vae.pth", 1, "a" * 64),))
     put(tmp_path / "Model-1" / "vae.pth")
     before = sorted(tmp_path.rglob("*"))
     opened = []
@@ -270,7 +267,7 @@ def test_looking_changes_nothing_and_lists_no_folder(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(os, "scandir", OpenedOnly)
         patch.setattr(os, "listdir", None)
-        context = look(tmp_path, models=(known,), install_dir=".", deep=True, offline=True)
+        context = look(tmp_path, install_dir=".", deep=True, offline=True)
     assert (context.deep, context.offline, context.run_id) == (True, True, "r1")
     assert context.state_dir == state_dir()
     assert opened == [tmp_path]

@@ -2,96 +2,41 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-import shutil
-import time
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from support import PYTHON, make_facts, make_profile
-from test_hub_clients import Client
+from hub_cache_support import (
+    NEEDS_LINKS,
+    REPO,
+    SHARD,
+    bare,
+    cache,
+    downloaded,
+    file_of,
+    judge,
+    judge_records,
+    look,
+    share,
+    snapshot_of,
+)
+from support import PYTHON, make_profile
+from test_hub_clients import HAS_VERIFY, Client, old_python
 
-from modelmedic import rooms
-from modelmedic.discovery import discover
 from modelmedic.errors import RecoveryRefused, Unhealthy
-from modelmedic.facts import hub_cache, install_scan, partials
+from modelmedic.facts import hub_cache, install_scan
 from modelmedic.facts.book import FactBook
 from modelmedic.operations.base import Workshop
 from modelmedic.operations.kinds import from_json
 from modelmedic.operations.tree import Tree
-from modelmedic.profile.loader import load_profile
 from modelmedic.profile.model import ModelFile, ModelRepo, ModelSource
 from modelmedic.strategies import hub_links
-from modelmedic.testing.hub import DEMO_REPO, demo_hub
+from modelmedic.testing.hub import demo_hub
 from modelmedic.testing.specimens import demo_files
 
-pytestmark = pytest.mark.skipif(os.name == "nt", reason="the client makes no links there")
-REPO = "models--modelmedic--demo"
-SHARD = "diffusion_pytorch_model-00002-of-00003.safetensors"
-WEIGHTS = rooms.load("checks", "test_weights")
-RECORDS = rooms.load("checks", "test_weights_cache")
-INSTALL = rooms.load("checks", "test_install")
-
-
-@pytest.fixture(scope="session")
-def downloaded(tmp_path_factory):
-    """A cache as huggingface_hub leaves it."""
-    home = tmp_path_factory.mktemp("cache") / "home"
-    home.mkdir()
-    with demo_hub() as hub:
-        folder = Path(Client(PYTHON, home).download(hub)["folder"])
-        assert folder.parts[-3:] == (REPO, "snapshots", hub.commit)
-    return home / "hub"
-
-
-@pytest.fixture
-def cache(downloaded, tmp_path):
-    return Path(shutil.copytree(downloaded, tmp_path / "hub", symlinks=True))
-
-
-def look(folder, profile=None, **more):
-    values = {
-        "profile": profile or load_profile("demo", cwd=Path.cwd()), "install_dir": str(folder),
-        "target_python": None, "stage": "auto", "deep": False, "offline": True, "run_id": "r1",
-        "command": "pytest checks/", "cwd": Path.cwd(), "environ": {},
-    }  # fmt: skip
-    return discover(**values | more)
-
-
-def snapshot_of(cache):
-    (folder,) = (cache / REPO / "snapshots").iterdir()
-    return folder
-
-
-def file_of(context, name=SHARD):
-    return next(each for each in context.expected_files() if each.file.path == name)
-
-
-def share(cache, name=SHARD):
-    """Move a blob into the store that all repos share, as huggingface_hub 2 does with Xet files."""
-    blob = (snapshot_of(cache) / name).resolve()
-    xet = hashlib.blake2s(name.encode()).hexdigest()
-    stored = cache / "blobs" / xet[:2] / xet
-    stored.parent.mkdir(parents=True)
-    blob.rename(stored)
-    stored.chmod(0o444)
-    blob.symlink_to(f"../../blobs/{xet[:2]}/{xet}")
-    return stored
-
-
-def judge(context, name=SHARD, losses=None):
-    facts = FactBook(context)
-    lost = [] if losses is None else losses
-    expected = file_of(context, name)
-
-    def degraded(what, why="", next_step="", failure_id=None):
-        lost.append(what)
-
-    WEIGHTS.test_model_file_is_present(facts, context, expected)
-    WEIGHTS.test_model_file_is_intact(facts, context, expected, degraded)
+__all__ = ["cache", "downloaded", "old_python"]  # fixtures
+pytestmark = NEEDS_LINKS
 
 
 # --- the cache as an install
@@ -282,214 +227,32 @@ def test_a_link_that_leads_somewhere_is_left_alone(cache):
         list(hub_links.plan_relink(context, file_of(context).subject))
 
 
-# --- the client's records
-
-
-def judge_records(context, check):
-    losses = []
-    facts = FactBook(context)
-    given = [context] if check == "refs" else []
-    (model,) = context.profile.models
-    name = {
-        "refs": "test_refs_of_the_cache_lead_to_a_snapshot",
-        "tree": "test_listing_of_the_hub_client_is_complete",
-    }[check]
-    getattr(RECORDS, name)(facts, *given, model, lambda what, *_, **__: losses.append(what))
-    return losses
-
-
-def test_healthy_records_are_healthy(cache):
-    assert judge_records(look(cache), "refs") == []
-    assert judge_records(look(cache), "tree") == []
-
-
-@pytest.mark.parametrize(("text", "flaw"), [("", "empty"), ("<html>", "no-commit")])
-def test_an_empty_or_broken_ref_fails(cache, text, flaw):
-    (cache / REPO / "refs" / "main").write_text(text)
-    with pytest.raises(Unhealthy) as failed:
-        judge_records(look(cache), "refs")
-    assert failed.value.evidence["flaw"] == flaw
-    assert failed.value.subject == f"{REPO}/refs/main"
-    assert snapshot_of(cache).name in failed.value.next_step
-
-
-def test_a_ref_to_a_commit_that_is_not_there_is_a_stated_loss(cache):
-    (cache / REPO / "refs" / "main").write_text("f" * 40)
-    (loss,) = judge_records(look(cache), "refs")
-    assert "has no snapshot" in loss
-
-
-def test_a_listing_that_omits_a_file_fails(cache):
-    (tree,) = (cache / REPO / "trees").glob("*.json")
-    listed = json.loads(tree.read_text())
-    del listed["files"][SHARD]
-    tree.write_text(json.dumps(listed))
-    with pytest.raises(Unhealthy) as failed:
-        judge_records(look(cache), "tree")
-    assert SHARD in failed.value.what
-    tree.write_text("{")
-    (loss,) = judge_records(look(cache), "tree")
-    assert "not readable" in loss
-
-
-# --- parts that nobody goes on with
-
-
-@pytest.fixture
-def old_part(cache):
-    part = cache / REPO / "blobs" / f"{'e' * 64}.12345678.incomplete"
-    part.write_bytes(b"x" * 5000)
-    os.utime(part, (1, 1))
-    return part
-
-
-def test_orphans_are_found_and_set_aside_and_come_back(cache, old_part):
-    context = look(cache)
-    facts = FactBook(context)
-    assert [each.size_bytes for each in facts.get(partials.read_orphans)] == [5000]
-    with pytest.raises(Unhealthy, match="1 orphaned part"):
-        INSTALL.test_no_download_was_left_unfinished(facts, context, None)
-    shop = Workshop(Tree(cache), "run-1")
-    (change,) = hub_links.plan_set_partials_aside(context)
-    note = change.prepare(shop, "seat")
-    change.apply(shop, note)
-    assert not old_part.exists()
-    change.undo(shop, note)
-    assert old_part.read_bytes() == b"x" * 5000
-
-
-def test_no_part_is_touched_while_a_download_runs_or_just_ran(cache, old_part):
-    import fcntl
-
-    locks = cache / ".locks" / REPO
-    locks.mkdir(parents=True, exist_ok=True)
-    with (locks / "any.lock").open("w") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
-        with pytest.raises(RecoveryRefused, match="none is orphaned") as refused:
-            list(hub_links.plan_set_partials_aside(look(cache)))
-        assert f"process {os.getpid()}" in refused.value.why
-    os.utime(old_part, (time.time() - 60,) * 2)
-    with pytest.raises(RecoveryRefused, match="none is orphaned"):
-        list(hub_links.plan_set_partials_aside(look(cache)))
-
-
-@pytest.mark.parametrize("name", ["a.aria2", "._____temp/a.incomplete", "a.part"])
-def test_parts_of_other_programs_are_theirs(tmp_path, name):
-    part = tmp_path / "install" / "model" / name
-    part.parent.mkdir(parents=True)
-    part.write_bytes(b"x")
-    os.utime(part, (1, 1))
-    assert make_facts(tmp_path / "install").get(partials.read_orphans) == ()
-
-
-# --- what a file should be
-
-
-def bare(files=()):
-    """Return the demo profile without what it knows of its files."""
-    profile = load_profile("demo", cwd=Path.cwd())
-    (model,) = profile.models
-    return replace(profile, models=(replace(model, files=tuple(files)),))
-
-
-def test_a_model_without_a_list_gets_it_from_the_client_s_listing(cache):
-    context = look(cache, bare())
-    files = {each.file.path: each for each in context.expected_files()}
-    assert set(files) == set(demo_files())
-    for path, content in demo_files().items():
-        assert files[path].file.size_bytes == len(content)
-        assert files[path].file.sha256 in {None, hashlib.sha256(content).hexdigest()}
-        assert files[path].told_by.startswith("the Hub client's listing models--")
-    WEIGHTS.test_profile_lists_the_files(context.profile.models[0])
-    os.truncate(snapshot_of(cache) / SHARD, 5000)
-    with pytest.raises(Unhealthy, match=r"the Hub client's listing .* says 1,517,224"):
-        judge(context)
-
-
-def test_without_a_listing_the_links_tell_names_and_hashes(cache):
-    shutil.rmtree(cache / REPO / "trees")
-    context = look(cache, bare())
-    shard = file_of(context)
-    assert shard.file.sha256 == hashlib.sha256(demo_files()[SHARD]).hexdigest()
-    assert shard.file.size_bytes is None
-    assert "blob name" in shard.told_by
-
-
-def test_a_file_the_profile_only_names_is_completed_and_never_contradicted(cache):
-    context = look(cache, bare([ModelFile(SHARD), ModelFile("Demo_VAE.pth", 1)]))
-    shard, vae = context.expected_files()
-    assert shard.file.size_bytes == len(demo_files()[SHARD])
-    assert shard.told_by.startswith("the profile and the Hub client's listing")
-    assert (vae.file.size_bytes, vae.file.sha256 is None) == (1, False)  # by the blob's name
-    context = look(cache, bare([ModelFile("Demo_VAE.pth", 1, "a" * 64)]))
-    assert context.expected_files()[0].told_by == "the profile"
-
-
-def test_the_records_of_a_local_download_tell_too(tmp_path, downloaded):
-    home = tmp_path / "home"
-    home.mkdir()
-    script = (
-        "import sys, huggingface_hub as h; h.snapshot_download(sys.argv[1], local_dir=sys.argv[2])"
-    )
+@pytest.mark.skipif(not HAS_VERIFY, reason="hf cache verify came with huggingface_hub 1")
+def test_the_client_agrees_with_a_rebuilt_link(tmp_path):
+    (tmp_path / "home").mkdir()
+    client = Client(PYTHON, tmp_path / "home")
     with demo_hub() as hub:
-        done = Client(PYTHON, home).run(hub, PYTHON, "-c", script, DEMO_REPO, tmp_path / "i/model")
+        folder = Path(client.download(hub)["folder"])
+        (folder / SHARD).unlink()
+        context = look(folder)
+        shop = Workshop(Tree(context.place), "run-1")
+        for change in hub_links.plan_relink(context, file_of(context).subject):
+            change.apply(shop, change.prepare(shop, "seat"))
+        done = client.verify(hub)
     assert done.returncode == 0, done.stderr
-    context = look(tmp_path / "i", bare())
-    assert (context.store, context.model_folders) == ("", ("model",))
+    assert "Verified 8 file(s)" in done.stdout
+
+
+@pytest.mark.network
+@pytest.mark.timeout(300)
+def test_a_cache_of_the_older_client_is_an_install_too(old_python, tmp_path):
+    """It keeps no listing: the names of its blobs tell the hashes."""
+    (tmp_path / "home").mkdir()
+    with demo_hub() as hub:
+        folder = Path(Client(old_python, tmp_path / "home").download(hub)["folder"])
+    context = look(folder, bare())
     assert {each.file.path for each in context.expected_files()} == set(demo_files())
-    shutil.rmtree(tmp_path / "i/model/.cache/huggingface/trees", ignore_errors=True)
-    context = look(tmp_path / "i", bare())
-    shard = file_of(context)
-    assert shard.file.sha256 == hashlib.sha256(demo_files()[SHARD]).hexdigest()
-    assert shard.told_by.endswith(".metadata")
+    assert {"blob name" in each.told_by for each in context.expected_files()} == {True}
     for name in demo_files():
-        judge(context, name) if name.endswith((".safetensors", ".pth")) else None
-    shutil.rmtree(tmp_path / "i/model/.cache")
-    context = look(tmp_path / "i", bare())
-    index = "the index diffusion_pytorch_model.safetensors.index.json"
-    assert {each.told_by for each in context.expected_files()} == {index}
-    assert sum(each.file.path.endswith(".safetensors") for each in context.expected_files()) == 3
-
-
-def test_pointers_of_a_clone_tell_what_they_stand_for(tmp_path):
-    folder = tmp_path / "i" / "model"
-    folder.mkdir(parents=True)
-    oid = "5" * 64
-    (folder / "a.safetensors").write_text(
-        f"version https://git-lfs.github.com/spec/v1\noid sha256:{oid}\nsize 1234\n"
-    )
-    (only,) = look(tmp_path / "i", bare()).expected_files()
-    assert (only.file.size_bytes, only.file.sha256) == (1234, oid)
-    assert only.told_by == "the Git LFS pointers in the folder and the Git LFS pointer in its place"
-
-
-def test_no_reference_at_all_is_unknown(tmp_path):
-    (tmp_path / "i" / "model").mkdir(parents=True)
-    (tmp_path / "i" / "model" / "a.safetensors").write_bytes(b"x" * 99)
-    context = look(tmp_path / "i", bare())
-    assert context.expected_files() == ()
-    with pytest.raises(WEIGHTS.CannotTell, match="nothing beside the model"):
-        WEIGHTS.test_profile_lists_the_files(context.profile.models[0])
-
-
-@pytest.mark.parametrize(
-    "listed",
-    [
-        {"format_version": 2, "files": {}},
-        {"format_version": 1, "files": {"a": {"size": "many", "blob_id": "a" * 40}}},
-        {"format_version": 1, "files": []},
-        [],
-    ],
-)
-def test_a_listing_of_another_form_says_nothing(cache, listed):
-    (tree,) = (cache / REPO / "trees").glob("*.json")
-    tree.write_text(json.dumps(listed))
-    assert "blob name" in file_of(look(cache, bare())).told_by
-
-
-def test_a_listing_cannot_name_files_outside(cache):
-    (tree,) = (cache / REPO / "trees").glob("*.json")
-    entry = {"size": 1, "blob_id": "a" * 40}
-    names = ["../../x", "/etc/passwd", "a\0b", "a//b", "b\\c", "ok.json"]
-    tree.write_text(json.dumps({"format_version": 1, "files": dict.fromkeys(names, entry)}))
-    assert [each.file.path for each in look(cache, bare()).expected_files()] == ["ok.json"]
+        judge(look(folder), name)
+    assert judge_records(context, "refs") == []

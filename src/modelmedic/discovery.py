@@ -13,7 +13,7 @@ from pathlib import Path
 from modelmedic import rooms
 from modelmedic.context import Context
 from modelmedic.errors import BadInstall
-from modelmedic.facts import cache_layout, references
+from modelmedic.facts import cache_layout
 from modelmedic.facts.cache_layout import Cache
 from modelmedic.profile.model import ModelRepo, Profile
 from modelmedic.text import printable
@@ -38,8 +38,8 @@ def discover(
 ) -> Context:
     """Return the subject of a run, with a reason for each choice.
 
-    Looks at a few paths by name. In a download cache, and where the profile does not say what each
-    file should be, it also reads the small records that downloads leave (`references`).
+    Looks at a few paths by name; lists no folder and opens no file, but those of a download cache
+    that say which snapshot is in use.
 
     Args:
         profile: What a healthy install is.
@@ -66,7 +66,7 @@ def discover(
     folders = cache.folders if cache else ()
     folders = folders or tuple(model_folder(place, model) for model in profile.models)
     chosen, stage_reason = _find_stage(stage, profile, install, folders if cache else ())
-    context = Context(
+    return Context(
         profile=profile,
         place=place,
         install_dir=install,
@@ -84,7 +84,6 @@ def discover(
         store=cache.kind if cache else "",
         own_folders=cache.own if cache else (),
     )
-    return references.completed(context)
 
 
 def model_folder(place: Path, model: ModelRepo) -> str:

@@ -33,6 +33,8 @@ def read_others(facts: FactBook) -> tuple[OtherInstall, ...]:
     for model in facts.profile.models:
         tried = layout.weight_files(model)
         for folder in dict.fromkeys(places(place, model)):
+            if facts.context.store and Path(os.path.realpath(folder)).is_relative_to(place):
+                continue  # the cache that is examined
             count = layout.count_files(folder, tried)
             if count:
                 found.append(OtherInstall(model.name, folder, count, len(tried)))
