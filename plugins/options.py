@@ -47,6 +47,7 @@ _SETTINGS: tuple[tuple[str, str, str], ...] = (
     ("heal_budget_count", "N", "begin at most N repairs in this run"),
     ("heal_budget_bytes", "N", "fetch at most N bytes in this run"),
     ("heal_budget_seconds", "N", "begin no repair after N seconds"),
+    ("bandwidth", "BYTES", "fetch at most so many bytes a second (default: no limit)"),
     ("plan_file", "F", "with --heal=plan: where to write the plan; with --heal: apply only that"),
     ("report_dir", "DIR", "where report.json, report.html and junit.xml go"),
 )
@@ -149,7 +150,7 @@ def _examination(config: pytest.Config) -> Examination:
     context = references.completed(context)  # by the manifests of the context too
     mode = _mode(config)
     is_closing = os.environ.get("MODELMEDIC_CLOSING_PASS") == "1"
-    engine = Engine(context, budget=_budget(config), extras={"tokens": _tokens(mode)})
+    engine = Engine(context, budget=_budget(config), extras=_extras(config, mode))
     facts = FactBook(context, engine.generation)
     report_dir = Path(told.get("report_dir") or _report_dir(config, context))
     if is_closing:  # what the run before it hashed
@@ -212,6 +213,24 @@ def _tokens(mode: str) -> dict[str, str]:
         return hub_access.bearer_tokens()
     except CannotTell:
         return {}  # network.hub-token says what is wrong with it
+
+
+def _extras(config: pytest.Config, mode: str) -> dict[str, Any]:
+    """Return what repairs that fetch need: the token, and the limit of the bandwidth."""
+    found: dict[str, Any] = {"tokens": _tokens(mode)}
+    given = _setting(config, "bandwidth")
+    if given:
+        from modelmedic.patience import LEAST_BANDWIDTH, Bandwidth
+
+        if not (str(given).isdecimal() and len(str(given)) <= _MOST_DIGITS):
+            raise pytest.UsageError(f"--bandwidth={given}: it is a whole number.")
+        if int(given) < LEAST_BANDWIDTH:
+            raise pytest.UsageError(
+                f"--bandwidth={given}: it is {LEAST_BANDWIDTH:,} bytes a second or more; servers "
+                "close connections that are read more slowly."
+            )
+        found["bandwidth"] = Bandwidth(int(given))
+    return found
 
 
 def _new_run_id() -> str:

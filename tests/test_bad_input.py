@@ -82,6 +82,8 @@ def test_an_install_folder_that_is_a_file(desk):
         ("--allow=nonsense", "costly"),
         ("--heal-budget-bytes=abc", "whole number"),
         ("--heal-budget-seconds=²", "whole number"),
+        ("--bandwidth=1M", "whole number"),
+        ("--bandwidth=100", "16,384 bytes a second or more"),
         (f"--heal-budget-count={'9' * 5000}", "whole number"),
         ("--heal=maybe", "--heal"),
         ("--nonsense", "unrecognized"),

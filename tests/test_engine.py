@@ -7,6 +7,8 @@ import os
 
 import pytest
 from engine_support import (
+    GOOD,
+    SHA,
     engine_for,
     hub,
     install,
@@ -18,6 +20,7 @@ from engine_support import (
 
 from modelmedic.errors import RecoveryRefused
 from modelmedic.healing.engine import undo_run
+from modelmedic.operations import mounts
 from modelmedic.operations.kinds import MakeDir, ReplaceFile, SetAside
 
 needs_root = pytest.mark.skipif(
@@ -179,3 +182,31 @@ def test_root_does_not_undo_in_another_users_install(install):
         assert "was undone" in engine.finish_interrupted()[0]
     undo_run(engine.context.state_dir, install)
     assert not (install / "model" / "new").exists()
+
+
+def fetches(install, hub, monkeypatch, free):
+    monkeypatch.setattr(mounts, "free_bytes", lambda _tree: free)
+    plan = plan_of(*(operation(n, install, hub) for n in ("fetch_file", "fetch_missing")))
+    return plan, engine_for(install)
+
+
+def test_a_set_of_files_that_the_disk_cannot_hold_is_not_begun(install, hub, monkeypatch):
+    before = snapshot(install)
+    plan, engine = fetches(install, hub, monkeypatch, 2 * len(GOOD) - 1)  # each alone would fit
+    with engine.locked(), pytest.raises(RecoveryRefused, match="2 files together need"):
+        engine.apply(plan)
+    with pytest.raises(RecoveryRefused, match="2 files together need"):
+        engine.refuse(plan)
+    assert snapshot(install) == before
+    assert not hub.requests
+
+
+def test_a_set_of_files_that_the_disk_holds_with_what_is_there_is_fetched(
+    install, hub, monkeypatch
+):
+    plan, engine = fetches(install, hub, monkeypatch, 2 * len(GOOD) - 50)
+    engine.shop.tree.make_own_folder(".modelmedic/parts")
+    (install / ".modelmedic/parts" / SHA).write_bytes(GOOD[:50])
+    with engine.locked():
+        assert engine.apply(plan).fetched_bytes
+    assert (install / "model/c.bin").read_bytes() == GOOD

@@ -103,9 +103,11 @@ def test_half_fetched_files_go_by_bytes_but_not_those_of_a_repair_at_work(instal
         applied = engine.apply(plan_of(operation("fetch_file", install, hub)))
         engine.undo(applied)  # the proven bytes are a part again
     assert (install / PARTS / SHA).stat().st_size == len(GOOD)
+    (install / PARTS / f"{SHA}.blocks").write_bytes(b"what proves it")
     told = []
     assert engine.expire(told.append) == len(b"of a repair long ago")
     assert (install / PARTS / SHA).stat().st_size == len(GOOD)
+    assert (install / PARTS / f"{SHA}.blocks").exists()
     assert "Unfinished downloads of the newest repairs take" in told[0]
 
 

@@ -37,6 +37,7 @@ _READ_BYTES = 1 << 18
 _FULL_READ_BYTES = 1 << 14
 _USUAL_PORTS = {"http": 80, "https": 443}
 _TICK_SECONDS = 1.0
+_HEAR_SECONDS = 0.2  # on Windows a wait in the system does not hear Ctrl-C
 
 
 class Watch:
@@ -90,6 +91,7 @@ class Watch:
 
         def connect(connection: Any) -> None:
             watch.connection = connection
+            _await_name(connection.host)
             kind.connect(connection)
 
         def putrequest(connection: Any, *args: Any, **options: Any) -> Any:
@@ -133,6 +135,28 @@ class Watch:
                 with contextlib.suppress(OSError):
                     # Not the method of SSLSocket: that one takes the decryption off as well.
                     socket.socket.shutdown(held, socket.SHUT_RDWR)
+
+
+def _await_name(host: str) -> None:
+    """Wait until the system knows a name, or knows that there is none; Ctrl-C is heard meanwhile.
+
+    Inside the system's own call it is not: that may take half a minute when no DNS answers.
+
+    Raises:
+        TimeoutError: It took longer than CONNECT_SECONDS.
+    """
+
+    def ask() -> None:
+        with contextlib.suppress(OSError, UnicodeError):  # who connects is told again
+            socket.getaddrinfo(host, None)
+
+    thread = threading.Thread(target=ask, name="transfer-name", daemon=True)
+    thread.start()
+    until = time.monotonic() + CONNECT_SECONDS
+    while thread.is_alive():
+        thread.join(_HEAR_SECONDS)
+        if time.monotonic() > until:
+            raise TimeoutError(f"the name {printable(host)} could not be looked up")
 
 
 class Exchange:

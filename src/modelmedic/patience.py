@@ -23,6 +23,9 @@ MAX_ROUNDS = 50
 UNCOUNTED_BYTES = 8_000_000
 FLOOR_BYTES_PER_SECOND = 1024  # ModelScope's own client gives up below this, over 60 s
 FLOOR_WINDOW_SECONDS = 60.0
+# A cap below it would be a reading pace at which servers close: theirs is a minute or so, and one
+# read of ours takes up to 256 KiB.
+LEAST_BANDWIDTH = 16_384
 MAX_WAIT_SECONDS = 120.0  # a Retry-After above this is reported, not waited for
 
 

@@ -19,6 +19,7 @@ OWN_VALUE_OPTIONS = frozenset(
         "--heal-budget-count",
         "--heal-budget-bytes",
         "--heal-budget-seconds",
+        "--bandwidth",
         "--plan-file",
         "--report-dir",
     }

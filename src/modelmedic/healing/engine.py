@@ -110,7 +110,7 @@ class Engine:
         context: What is under repair; the tree is ``context.place``.
         budget: What the whole run may spend.
         progress: Told what is fetched: path, bytes done, bytes in all (0: unknown).
-        extras: Handed to operations: ``tokens`` by origin.
+        extras: Handed to operations: ``tokens`` by origin, ``bandwidth``, ``digests``.
         told: Hears sentences for the person while something takes long (who holds the lock). May
             be set later.
     """
@@ -251,6 +251,7 @@ class Engine:
             self._refuse_over_budget(plan)
         try:
             guards.refuse_in_use(place, plan.operations)
+            guards.refuse_without_space(place, plan.operations)
         except OSError as error:
             raise _refused(plan, error) from error
 

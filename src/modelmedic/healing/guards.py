@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from modelmedic.errors import RecoveryRefused
 from modelmedic.facts import file_users
 from modelmedic.healing import trouble
+from modelmedic.operations import mounts
 from modelmedic.operations.base import Operation
 from modelmedic.operations.tree import Tree
-from modelmedic.text import counted, printable
+from modelmedic.text import counted, printable, size
 
 _SHOWN = 3
 
@@ -62,6 +63,31 @@ def _refuse_foreign(folder: Path) -> None:
             "What root writes there its owner could not use, and a link planted there could "
             "lead root elsewhere.",
             "Start again as the user the install belongs to.",
+        )
+
+
+def refuse_without_space(install: Path, operations: Sequence[Operation]) -> None:
+    """Refuse to begin a set of fetches that the disk cannot hold as a whole.
+
+    One that cannot hold a single file refuses that itself.
+
+    Raises:
+        RecoveryRefused: Says what is needed and what is free.
+        OSError: It could not be looked at.
+    """
+    tree = Tree(install)
+    if not any(operation.cost().fetch_bytes for operation in operations):
+        return
+    needs = [need for each in operations if (need := each.space_bytes(tree))]
+    if len(needs) <= 1:
+        return
+    free = mounts.free_bytes(tree)
+    if sum(needs) > free:
+        raise RecoveryRefused(
+            f"Nothing was fetched: {counted(len(needs), 'file')} together need "
+            f"{size(sum(needs))} more on this disk and {size(free)} are free.",
+            "The old files stay until the new ones are proven.",
+            "Free that space, then start again.",
         )
 
 

@@ -30,7 +30,10 @@ def expire(context: Context, shop: Workshop, told: Callable[[str], None]) -> int
         return expiry.expire(
             shop,
             now_seconds=time.time(),
-            is_needed=lambda path: path in names or path.rpartition("/")[2] in names,
+            # The record of a part, NAME.blocks, stays with it.
+            is_needed=lambda path: (
+                path in names or path.rpartition("/")[2].removesuffix(".blocks") in names
+            ),
             is_on_record=lambda path: path.removeprefix(f"{ASIDE}/").partition("/")[0] in runs,
             told=told,
         )

@@ -100,6 +100,10 @@ class Operation(ABC):
             RecoveryRefused: Someone changed it since; names the drifted file.
         """
 
+    def space_bytes(self, tree: Tree) -> int:
+        """Return the disk that what it fetches still takes; 0 when it fetches nothing."""
+        return self.cost().disk_bytes if self.cost().fetch_bytes else 0
+
     def changes(self) -> tuple[str, ...]:
         """Return the files, relative to the install, whose readers the change would hurt."""
         path = getattr(self, "path", None)

@@ -14,6 +14,7 @@ from modelmedic.text import counted, printable, size
 
 if TYPE_CHECKING:
     from modelmedic.facts.digests import Blocks
+    from modelmedic.operations.tree import Tree
     from modelmedic.transfer import Wanted
 
 _GIB = 1 << 30
@@ -162,7 +163,7 @@ class FetchFile(Operation):
             return Wanted(
                 self.size_bytes, self.sha256, self.git_blob, blocks=self._known_blocks(shop)
             )
-        most = self._part_bytes(shop) + max(0, mounts.free_bytes(shop.tree) - RESERVE_BYTES)
+        most = self._part_bytes(shop.tree) + max(0, mounts.free_bytes(shop.tree) - RESERVE_BYTES)
         if self.expected_bytes is not None:
             most = min(most, max(self.expected_bytes * 3 // 2, self.expected_bytes + _GIB))
         return Wanted(None, self.sha256, self.git_blob, self.expected_bytes, most)
@@ -183,15 +184,18 @@ class FetchFile(Operation):
             return f"about {size(self.expected_bytes)}"
         return f"unknown size, counted as {size(UNKNOWN_BYTES)}"
 
-    def _part_bytes(self, shop: Workshop) -> int:
-        part = shop.tree.identity(self.private)
+    def space_bytes(self, tree: Tree) -> int:
+        """Return what is still to come, and the reserve when nobody is sure of the size."""
+        about = self._about() or 0
+        need = about - min(about, self._part_bytes(tree))
+        return need if self.size_bytes is not None else need + RESERVE_BYTES
+
+    def _part_bytes(self, tree: Tree) -> int:
+        part = tree.identity(self.private)
         return part.size_bytes if part else 0
 
     def _refuse_without_space(self, shop: Workshop) -> None:
-        about = self._about() or 0
-        need = about - min(about, self._part_bytes(shop))
-        if self.size_bytes is None:
-            need += RESERVE_BYTES
+        need = self.space_bytes(shop.tree)
         free = mounts.free_bytes(shop.tree)
         if free < need:
             raise RecoveryRefused(
