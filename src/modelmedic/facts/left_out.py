@@ -1,0 +1,44 @@
+"""Which optional models a person let be left out of an install: a record that can be undone."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from modelmedic.context import OWN_FOLDER, Context
+from modelmedic.facts import safe_open
+from modelmedic.facts.book import FactBook, probe
+
+RECORD = f"{OWN_FOLDER}/skipped-models.json"
+SCHEMA = 1
+_MAX_BYTES = 1 << 16
+
+
+@probe("file_header")
+def read_left_out(facts: FactBook) -> frozenset[str]:
+    """Return the names of the models that are left out; only the profile's optional ones count.
+
+    Raises:
+        CannotTell: The file system answered with an error that says nothing about the record.
+    """
+    return names(facts.context)
+
+
+def names(context: Context) -> frozenset[str]:
+    """Return the names of the models that are left out; as `read_left_out`."""
+    optional = {model.name for model in context.profile.models if model.is_optional}
+    with safe_open.opened(context.place, RECORD) as (_state, file):
+        if not optional or file is None or file.size_bytes > _MAX_BYTES:
+            return frozenset()
+        text = file.read_at(0, _MAX_BYTES)
+    try:
+        value: Any = json.loads(text)
+        listed = value["models"] if value["schema"] == SCHEMA else []
+        return frozenset(name for name in listed if name in optional)
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return frozenset()  # as if nothing was left out: the files are asked for
+
+
+def record(models: frozenset[str]) -> str:
+    """Return the text of the record."""
+    return json.dumps({"schema": SCHEMA, "models": sorted(models)}, indent=2) + "\n"
