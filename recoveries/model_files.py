@@ -33,7 +33,9 @@ def copy_identical_file(repair: Repair, context: Context, facts: FactBook) -> It
     Needs: its size and SHA-256 in the profile; a twin in a cache of the Hub or of ModelScope,
     another install or a folder of `also_in`; disk for a copy where blocks cannot be shared.
     """
-    for operation in model_files.plan_copy(facts, context, repair.need_subject()):
+    subject = repair.need_subject()
+    weights.refuse_published(repair.error, subject)
+    for operation in model_files.plan_copy(facts, context, subject):
         repair.step(operation)
     yield
 

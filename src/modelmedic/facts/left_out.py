@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from modelmedic.context import OWN_FOLDER, Context
+from modelmedic.context import OWN_FOLDER, Context, ExpectedFile
 from modelmedic.facts import safe_open
 from modelmedic.facts.book import FactBook, probe
+from modelmedic.facts.safe_open import FileState, State
+from modelmedic.text import printable
 
 RECORD = f"{OWN_FOLDER}/skipped-models.json"
 SCHEMA = 1
@@ -37,6 +39,25 @@ def names(context: Context) -> frozenset[str]:
         return frozenset(name for name in listed if name in optional)
     except (ValueError, TypeError, KeyError, RecursionError):
         return frozenset()  # as if nothing was left out: the files are asked for
+
+
+def is_so(facts: FactBook, model_file: ExpectedFile, state: FileState) -> bool:
+    """Return whether a file is missing because its model is left out."""
+    model = model_file.model
+    is_gone = state.state in {State.MISSING, State.DANGLING}
+    return is_gone and model.is_optional and model.name in facts.get(read_left_out)
+
+
+def loss(context: Context, model_file: ExpectedFile) -> tuple[str, str, str]:
+    """Return what, why and next of a file whose model is left out."""
+    model = model_file.model
+    task = f" What it is for: {printable(model.task)}." if model.task else ""
+    name = printable(model.name)
+    return (
+        f"{printable(model_file.subject)} is not there: the optional model {name} is left out.",
+        f"Somebody allowed it, and the app can do less without it.{task}",
+        f"to have it asked for again, delete {printable(context.place / RECORD)}.",
+    )
 
 
 def record(models: frozenset[str]) -> str:

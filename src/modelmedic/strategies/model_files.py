@@ -1,4 +1,4 @@
-"""Repairs of model files that look beyond one file and one source: twins, leavings, whole models."""
+"""Repairs of model files beyond one file and one source: twins, leavings, whole models."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def plan_copy(facts: FactBook, context: Context, subject: str) -> Iterator[Opera
     operation = _imported(facts, context, wanted)
     if operation is None:
         raise RecoveryRefused(
-            f"Nowhere else on this machine was a file with the bytes of {printable(subject)} found.",
+            f"No file elsewhere on this machine was found with the bytes of {printable(subject)}.",
             "Looked in were the caches of the Hub and of ModelScope, other installs, and the "
             "folders the profile names in also_in.",
         )
@@ -77,8 +77,8 @@ def plan_bring_up(facts: FactBook, context: Context, subject: str) -> Iterator[O
     missing = weights.missing(context, weights.expected(context, subject))
     if len(missing) < 2 or subject not in {entry.subject for entry in missing}:  # noqa: PLR2004
         raise RecoveryRefused(
-            f"The model {printable(model.name)} was not brought up: no several of its files are "
-            "missing whose hash is known."
+            f"The model {printable(model.name)} was not brought up: fewer than two of its files "
+            "are missing whose hash is known."
         )
     operations: list[Operation] = []
     taken: set[str] = set()

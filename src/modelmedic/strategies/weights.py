@@ -44,12 +44,7 @@ def plan_refetch(context: Context, subject: str) -> Iterator[Operation]:
             together with others of its model, which `plan_bring_up` fetches as one.
     """
     wanted = expected(context, subject)
-    if len(missing(context, wanted)) > 1 and was_of(context, subject) is None:
-        raise RecoveryRefused(
-            f"{printable(subject)} was not fetched alone: other files of the model "
-            f"{printable(wanted.model.name)} are missing, too.",
-            "Whether there is room for all of them is looked at before the first is fetched.",
-        )
+    _refuse_alone(context, wanted)
     fetch = fetching(context, wanted)
     yield from files.plan_parents(context, subject)
     yield dataclasses.replace(fetch, sources=fetch.sources[:1])
@@ -61,7 +56,9 @@ def plan_alternative(context: Context, subject: str) -> Iterator[Operation]:
     Raises:
         RecoveryRefused: There is no other source; else as `plan_refetch`.
     """
-    fetch = fetching(context, expected(context, subject))
+    wanted = expected(context, subject)
+    _refuse_alone(context, wanted)
+    fetch = fetching(context, wanted)
     if len(fetch.sources) < 2:  # noqa: PLR2004 - the preferred one and another
         raise RecoveryRefused(
             f"{printable(subject)} has no other source: the profile names one.",
@@ -70,6 +67,21 @@ def plan_alternative(context: Context, subject: str) -> Iterator[Operation]:
         )
     yield from files.plan_parents(context, subject)
     yield dataclasses.replace(fetch, sources=(*fetch.sources[1:], fetch.sources[0]))
+
+
+def _refuse_alone(context: Context, wanted: ExpectedFile) -> None:
+    """Refuse to fetch one of several missing files, before there is room for all of them.
+
+    Raises:
+        RecoveryRefused: Other files of its model are missing, too.
+    """
+    if was_of(context, wanted.subject) is None and len(missing(context, wanted)) > 1:
+        raise RecoveryRefused(
+            f"{printable(wanted.subject)} was not fetched alone: other files of the model "
+            f"{printable(wanted.model.name)} are missing, too.",
+            "Whether there is room for all of them is looked at before the first is fetched.",
+            "Let bring_up_model fetch them together; above 1 GB it needs --allow=costly.",
+        )
 
 
 def refuse_published(error: BaseException, subject: str) -> None:
