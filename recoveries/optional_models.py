@@ -14,7 +14,7 @@ from modelmedic.strategies import optional_models
 def skip_optional_model(repair: Repair, context: Context) -> Iterator[None]:
     """Leave an optional model out; the app can do less, and every report says so.
 
-    Changes: a record in the install's own folder of modelmedic; no model file.
+    Changes: the file modelmedic-left-out.json of the install; no model file.
     Undo: takes the record away, so that the model is asked for again.
     Needs: `optional = true` of the model in the profile; --allow=destructive or --heal=ask.
     """

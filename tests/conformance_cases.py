@@ -18,7 +18,7 @@ SHARD = "model/diffusion_pytorch_model-00002-of-00003.safetensors"
 LOCK = "model/.cache/huggingface/download/x.safetensors.lock"
 STRAY = "wrong-name.bin"
 PROFILES = Path(__file__).parent / "conformance_profiles"
-RECORD = ".modelmedic/skipped-models.json"
+RECORD = "modelmedic-left-out.json"
 
 
 def remove_outputs(install):
@@ -110,7 +110,6 @@ def lose_a_shard(install):
 
 
 def leave_the_model_out_already(install):
-    (install / ".modelmedic").mkdir(exist_ok=True)
     (install / RECORD).write_text('{"schema": 1, "models": ["demo"]}')
 
 
@@ -188,6 +187,8 @@ CASES = (
         break_install=lose_a_shard,
         spoil=leave_the_model_out_already,
         options=("--offline", "--allow=destructive"),
+        leaves="degraded",
+        also_changes=(RECORD,),
         profile=str(PROFILES / "optional-model.toml"),
     ),
 )
