@@ -16,7 +16,7 @@ from modelmedic.text import printable, size
 
 _STEP_BYTES = 64 << 20  # one call of the kernel; progress is told between two
 _BLOCK_BYTES = 1 << 20
-# What a hard disk writes; nothing is fetched, so a copy is never put behind a download for its time.
+# What a hard disk writes: a copy fetches nothing, so its time must not put it behind a download.
 COPY_BYTES_PER_SECOND = 100_000_000
 _FICLONE = 0x40049409  # linux/fs.h, _IOW(0x94, 9, int)
 
