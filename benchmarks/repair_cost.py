@@ -109,9 +109,7 @@ def _serve(place: Path) -> tuple[subprocess.Popen[str], str]:
     return hub, f"{hub.stdout.readline().strip()}/local/folder/resolve/main/{NAME}"
 
 
-def _repaired(
-    place: Path, address: str, sha256: str, blocks: Blocks, run: int
-) -> dict[str, float]:
+def _repaired(place: Path, address: str, sha256: str, blocks: Blocks, run: int) -> dict[str, float]:
     """Flip a byte, then locate and repair it."""
     install = place / "install"
     path, size_bytes = install / NAME, blocks.count * BLOCK_BYTES

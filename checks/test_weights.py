@@ -12,6 +12,7 @@ from modelmedic.errors import CannotTell, Unhealthy
 from modelmedic.facts import (
     file_hashes,
     install_scan,
+    left_out,
     safe_open,
     weight_index,
     weights,
@@ -56,14 +57,23 @@ def test_profile_lists_the_files(model: ModelRepo) -> None:
     using=[
         "relink_hub_snapshot",
         "move_misplaced_model_file",
+        "copy_identical_file",
         "rebuild_weight_index",
+        "bring_up_model",
         "refetch_model_file",
+        "fetch_from_alternative_source",
+        "skip_optional_model",
     ],
 )
-def test_model_file_is_present(facts: FactBook, context: Context, model_file: ExpectedFile) -> None:
+def test_model_file_is_present(
+    facts: FactBook, context: Context, model_file: ExpectedFile, degraded: Degraded
+) -> None:
     """The model file is there, is a file, and lies inside the install."""
     state = facts.get(weights.read_file_state, model_file.subject)
     if state.is_present:
+        return
+    if left_out.is_so(facts, model_file, state):
+        degraded(*left_out.loss(context, model_file))
         return
     if state.state is safe_open.State.MISSING and model_file.file.is_optional:
         pytest.skip("This file is optional and not there.")
@@ -80,10 +90,13 @@ def test_model_file_is_present(facts: FactBook, context: Context, model_file: Ex
     "model_validation",
     using=[
         "rebuild_weight_index",
+        "copy_identical_file",
+        "replace_pointer_or_page",
         "fetch_missing_tail",
         "repair_damaged_blocks",
         "rewrite_differing_blocks",
         "refetch_model_file",
+        "fetch_from_alternative_source",
     ],
 )
 def test_model_file_is_intact(
@@ -154,7 +167,15 @@ def _twin(context: Context, model_file: ExpectedFile, content: weights.Content) 
     "weights.index", area="weights", needs=["weights.listed", "weights.intact"], severity="major",
     stage="installed",
 )  # fmt: skip
-@pytest.mark.recover("model_validation", using=["rebuild_weight_index", "refetch_model_file"])
+@pytest.mark.recover(
+    "model_validation",
+    using=[
+        "rebuild_weight_index",
+        "copy_identical_file",
+        "refetch_model_file",
+        "fetch_from_alternative_source",
+    ],
+)
 def test_index_agrees_with_the_shards(
     facts: FactBook, context: Context, model: ModelRepo, degraded: Degraded
 ) -> None:
@@ -169,6 +190,8 @@ def test_index_agrees_with_the_shards(
     ]
     if not subjects:
         pytest.skip("This model has no index of shards.")
+    if model.name in facts.get(left_out.read_left_out):
+        pytest.skip("This model is left out.")
     for subject in subjects:
         index = facts.get(weight_index.read_index, subject)
         if index.flaw:
@@ -190,9 +213,11 @@ def test_index_agrees_with_the_shards(
     "model_validation",
     using=[
         "rebuild_weight_index",
+        "copy_identical_file",
         "repair_damaged_blocks",
         "rewrite_differing_blocks",
         "refetch_model_file",
+        "fetch_from_alternative_source",
     ],
 )
 def test_model_file_has_its_hash(
@@ -225,10 +250,11 @@ def test_model_file_has_its_hash(
 
 
 def _skip_absent_option(facts: FactBook, model_file: ExpectedFile) -> None:
-    if model_file.file.is_optional:
-        state = facts.get(weights.read_file_state, model_file.subject)
-        if state.state is safe_open.State.MISSING:
-            pytest.skip("This file is optional and not there.")
+    state = facts.get(weights.read_file_state, model_file.subject)
+    if model_file.file.is_optional and state.state is safe_open.State.MISSING:
+        pytest.skip("This file is optional and not there.")
+    if left_out.is_so(facts, model_file, state):
+        pytest.skip("This file's model is left out.")
 
 
 def _elsewhere(facts: FactBook, model_file: ExpectedFile) -> str:

@@ -6,7 +6,14 @@ import pytest
 
 from modelmedic.context import Context, ExpectedFile
 from modelmedic.errors import Unhealthy
-from modelmedic.facts import checkpoint_pickles, file_hashes, safe_open, weights, weights_words
+from modelmedic.facts import (
+    checkpoint_pickles,
+    file_hashes,
+    left_out,
+    safe_open,
+    weights,
+    weights_words,
+)
 from modelmedic.facts.book import FactBook
 from modelmedic.text import counted, printable
 
@@ -17,7 +24,10 @@ _SHOWN = 5
     "weights.pickle", area="weights", needs=["weights.intact"], severity="blocker",
     stage="installed",
 )  # fmt: skip
-@pytest.mark.recover("model_validation", using=["refetch_model_file"])
+@pytest.mark.recover(
+    "model_validation",
+    using=["copy_identical_file", "refetch_model_file", "fetch_from_alternative_source"],
+)
 def test_checkpoint_holds_only_weights(
     facts: FactBook, context: Context, model_file: ExpectedFile
 ) -> None:
@@ -27,6 +37,8 @@ def test_checkpoint_holds_only_weights(
     state = facts.get(weights.read_file_state, model_file.subject)
     if model_file.file.is_optional and state.state is safe_open.State.MISSING:
         pytest.skip("This file is optional and not there.")
+    if left_out.is_so(facts, model_file, state):
+        pytest.skip("This file's model is left out.")
     try:
         found = facts.get(checkpoint_pickles.read_imports, model_file.subject)
     except checkpoint_pickles.NoCheckpoint as error:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import shutil
 import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 from modelmedic.facts import seals
 from modelmedic.facts.digests import Blocks, Digests
@@ -24,6 +26,8 @@ STRAY = "wrong-name.bin"
 CACHED, COMMIT = "models--modelmedic--demo", "0123456789abcdef" * 2 + "01234567"
 SNAPSHOT_SHARD = f"{CACHED}/snapshots/{COMMIT}/{SHARD.partition('/')[2]}"
 PART = "model/.cache/huggingface/download/x.12345678.incomplete"
+PROFILES = Path(__file__).parent / "conformance_profiles"
+RECORD = "modelmedic-left-out.json"
 
 
 def remove_outputs(install):
@@ -151,6 +155,41 @@ def download_again(install):
         yield
 
 
+def lose_two_shards(install):
+    (install / SHARD).unlink()
+    (install / SHARD.replace("00002-of", "00003-of")).unlink()
+
+
+def leave_a_twin_elsewhere(install):
+    twin = twin_of(install)
+    twin.parent.mkdir(parents=True)
+    shutil.copyfile(install / SHARD, twin)
+    cut_a_shard(install)
+
+
+def twin_of(install):
+    """Return where another install beside this one has the shard."""
+    return install.parent / "another-install" / SHARD
+
+
+def flip_a_byte_of_the_twin(install):
+    with twin_of(install).open("r+b") as stream:
+        stream.seek(100_000)
+        stream.write(b"\0\1\2\3")
+
+
+def leave_a_pointer(install):
+    data = (install / SHARD).read_bytes()
+    (install / SHARD).write_text(
+        "version https://git-lfs.github.com/spec/v1\n"
+        f"oid sha256:{hashlib.sha256(data).hexdigest()}\nsize {len(data)}\n"
+    )
+
+
+def leave_the_model_out_already(install):
+    (install / RECORD).write_text('{"schema": 1, "models": ["demo"]}')
+
+
 CASES = (
     Case(
         recovery="create_missing_folder",
@@ -234,5 +273,46 @@ CASES = (
         category="resource_exhaustion",
         break_install=leave_a_part,
         spoil=download_again,
+    ),
+    Case(
+        recovery="copy_identical_file",
+        check=f"weights.intact[{SHARD}]",
+        category="corruption",
+        break_install=leave_a_twin_elsewhere,
+        spoil=flip_a_byte_of_the_twin,
+        spoil_options=("--offline",),
+    ),
+    Case(
+        recovery="bring_up_model",
+        check=f"weights.present[{SHARD}]",
+        category="validation",
+        break_install=lose_two_shards,
+        spoil_options=("--offline",),
+    ),
+    Case(
+        recovery="replace_pointer_or_page",
+        check=f"weights.intact[{SHARD}]",
+        category="corruption",
+        break_install=leave_a_pointer,
+        spoil_options=("--offline",),
+    ),
+    Case(
+        recovery="fetch_from_alternative_source",
+        check=f"weights.intact[{SHARD}]",
+        category="corruption",
+        break_install=cut_a_shard,
+        spoil_options=("--offline",),
+        profile=str(PROFILES / "two-sources.toml"),
+    ),
+    Case(
+        recovery="skip_optional_model",
+        check=f"weights.present[{SHARD}]",
+        category="validation",
+        break_install=lose_a_shard,
+        spoil=leave_the_model_out_already,
+        options=("--offline", "--allow=destructive"),
+        leaves="degraded",
+        also_changes=(RECORD,),
+        profile=str(PROFILES / "optional-model.toml"),
     ),
 )

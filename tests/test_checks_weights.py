@@ -72,7 +72,9 @@ class Patient:
         (expected,) = [e for e in facts.context.expected_files() if e.file.path == name]
         self.checks.warm(facts)
         if check == "present":
-            return self.checks.test_model_file_is_present(facts, facts.context, expected)
+            return self.checks.test_model_file_is_present(
+                facts, facts.context, expected, self.degraded
+            )
         if check == "sha256":
             return self.checks.test_model_file_has_its_hash(facts, facts.context, expected)
         return self.checks.test_model_file_is_intact(facts, facts.context, expected, self.degraded)

@@ -128,10 +128,14 @@ def test_no_strategy_changes_anything_by_itself():
 
 def test_a_family_has_its_own_recoveries_and_those_of_its_strategies(registry):
     names = [entry.name for entry in registry.for_family("model_validation")]
-    assert names == ["relink_hub_snapshot", "move_misplaced_model_file", "refetch_model_file"]
+    assert names == [
+        "move_misplaced_model_file", "copy_identical_file", "bring_up_model",
+        "replace_pointer_or_page", "refetch_model_file", "fetch_from_alternative_source",
+        "skip_optional_model",
+    ]  # fmt: skip
     assert [entry.name for entry in registry.for_family("network_failure")] == [
-        "refetch_model_file"
-    ]
+        "copy_identical_file", "refetch_model_file", "fetch_from_alternative_source",
+    ]  # fmt: skip
     assert registry.for_family("missing_method") == []
 
 
@@ -143,7 +147,9 @@ def test_named_recoveries_are_all_that_is_tried(registry):
 def test_several_families_are_tried_in_their_order_each_recovery_once(registry):
     chain = registry.chain(["network_failure", "model_validation", "configuration"])
     assert [entry.name for entry in chain] == [
-        "refetch_model_file", "relink_hub_snapshot", "move_misplaced_model_file", "restore_config",
+        "copy_identical_file", "refetch_model_file", "fetch_from_alternative_source",
+        "move_misplaced_model_file", "bring_up_model", "replace_pointer_or_page",
+        "skip_optional_model", "restore_config",
     ]  # fmt: skip
 
 
@@ -186,7 +192,7 @@ def test_a_recovery_is_refused_when_it_is_made(kwargs, words):
         (("system",), {"use": ["create_missing_folder"]}, "takes a family"),
         (("weather",), {}, "'weather'; known are missing_method, "),
         (("system",), {"using": "create_missing_folder"}, "using=['create_missing_folder']"),
-        (("system",), {"using": ["pray"]}, "'pray', which no plugin brings; known are create_"),
+        (("system",), {"using": ["pray"]}, "'pray', which no plugin brings; known are bring_up_"),
     ],
 )
 def test_a_marker_says_what_is_wrong_with_it(registry, args, kwargs, words):

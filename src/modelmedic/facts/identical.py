@@ -112,13 +112,12 @@ def _places(context: Context, wanted: ExpectedFile, place: Path, size_bytes: int
     for folder in other_installs.places(place, wanted.model):
         yield folder / inner
     for install in _known_installs(context.state_dir):
-        for folder in wanted.model.folders:
-            yield install / folder / inner
+        yield from (install / folder / inner for folder in wanted.model.folders)
     left = [MAX_ENTRIES]
     for hint in wanted.model.also_in:
-        folder = Path(hint).expanduser()
-        yield folder / inner
-        yield from _walk(folder, size_bytes, left)
+        base = Path(hint).expanduser()
+        yield base / inner
+        yield from _walk(base, size_bytes, left)
 
 
 def _hub_repos() -> Iterator[Path]:

@@ -160,10 +160,6 @@ class _Thing:
 _MARK, _THING = _Mark(), _Thing()
 
 
-class _TooLong(Exception):  # noqa: N818 - never leaves this module
-    """The program has more steps than are followed."""
-
-
 @dataclass(slots=True)
 class _Program:
     """One pickle, followed opcode by opcode."""
@@ -180,10 +176,9 @@ class _Program:
         try:
             for count, (opcode, argument, _at) in enumerate(pickletools.genops(self.stream)):
                 if count >= MAX_OPCODES:
-                    raise _TooLong
+                    self._doubt(f"it has more than {MAX_OPCODES:,} steps")
+                    break
                 self._follow(opcode, argument)
-        except _TooLong:
-            self._doubt(f"it has more than {MAX_OPCODES:,} steps")
         except (ValueError, LookupError, OverflowError) as error:
             self._doubt(f"it is damaged ({printable(error)})")
         foreign = tuple(sorted(name for name in self.names if not is_allowed(name)))

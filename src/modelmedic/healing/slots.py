@@ -99,11 +99,11 @@ class ManualInterventionStrategy(IRecoveryStrategy):
 
 
 class ModelRedownloadStrategy(IRecoveryStrategy):
-    """Fetch a model file again and prove it by its hash."""
+    """Fetch model files again and prove them by their hashes."""
 
     def recoveries(self) -> tuple[str, ...]:
-        """Return the recovery that fetches one file; the old one stays until then."""
-        return ("refetch_model_file",)
+        """Return what fetches one file, or all that are missing; old ones stay until then."""
+        return ("refetch_model_file", "bring_up_model", "replace_pointer_or_page")
 
 
 class ModelRepairStrategy(IRecoveryStrategy):
@@ -123,9 +123,13 @@ class AlternativeSourceStrategy(IRecoveryStrategy):
 
     _BY_FAMILY: Mapping[str, tuple[str, ...]] = MappingProxyType(
         {
-            # A file of the right bytes elsewhere in the install; then the profile's other sources.
-            "model_validation": ("move_misplaced_model_file", "refetch_model_file"),
-            "network_failure": ("refetch_model_file",),
+            # The right bytes elsewhere on this machine; then the profile's other sources.
+            "model_validation": (
+                "copy_identical_file",
+                "move_misplaced_model_file",
+                "fetch_from_alternative_source",
+            ),
+            "network_failure": ("copy_identical_file", "fetch_from_alternative_source"),
         }
     )
 
@@ -140,12 +144,8 @@ class SkipModelStrategy(IRecoveryStrategy):
     """Leave a model out."""
 
     def recoveries(self) -> tuple[str, ...]:
-        """Refuse: an app without one of its models can do less, which a person has to decide."""
-        raise self.refused(
-            "a model is not left out unasked",
-            "The app could do less afterwards, and would look healed.",
-            "Choose a profile without that model; `modelmedic profile list` names them.",
-        )
+        """Return what leaves a model out that the profile calls optional, if a person allows it."""
+        return ("skip_optional_model",)
 
 
 class RetryWithBackoffStrategy(IRecoveryStrategy):

@@ -14,7 +14,7 @@ from modelmedic.errors import RecoveryFailed, RecoveryRefused
 from modelmedic.operations import aside, mounts
 from modelmedic.operations.aside import Was
 from modelmedic.operations.base import Cost, Operation, Workshop
-from modelmedic.operations.copy_file import copy_all
+from modelmedic.operations.copy_file import COPY_BYTES_PER_SECOND, copy_all
 from modelmedic.text import printable, size
 
 _FLAGS = (
@@ -61,8 +61,8 @@ class ImportFile(Operation):
         )
 
     def cost(self) -> Cost:
-        """Return the disk it takes at most; the time is unknown until a rate was measured."""
-        return Cost(disk_bytes=self.size_bytes, seconds=None)
+        """Return the disk and the time it takes at most, on a disk that is not a slow one."""
+        return Cost(disk_bytes=self.size_bytes, seconds=self.size_bytes / COPY_BYTES_PER_SECOND)
 
     def prepare(self, shop: Workshop, seat: str) -> dict[str, Any]:
         """Refuse when either file changed, the source is no plain file, or the disk is too full."""

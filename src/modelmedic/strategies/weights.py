@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import os
 from collections.abc import Iterator
 
 from modelmedic.context import Context, ExpectedFile
-from modelmedic.errors import RecoveryRefused
+from modelmedic.errors import RecoveryRefused, Unhealthy
+from modelmedic.facts.weights import Pointer
 from modelmedic.operations import mounts
 from modelmedic.operations.aside import Was, seen
 from modelmedic.operations.base import Operation
@@ -35,16 +37,85 @@ def expected(context: Context, subject: str) -> ExpectedFile:
 
 
 def plan_refetch(context: Context, subject: str) -> Iterator[Operation]:
-    """Yield what fetches one missing or damaged file; the old one stays until it is proven.
+    """Yield what fetches one missing or damaged file from the source the profile prefers.
+
+    Raises:
+        RecoveryRefused: No hash or no source is known, or --offline was given; or it is missing
+            together with others of its model, which `plan_bring_up` fetches as one.
+    """
+    wanted = expected(context, subject)
+    _refuse_alone(context, wanted)
+    fetch = fetching(context, wanted)
+    yield from files.plan_parents(context, subject)
+    yield dataclasses.replace(fetch, sources=fetch.sources[:1])
+
+
+def plan_alternative(context: Context, subject: str) -> Iterator[Operation]:
+    """Yield what fetches one file from the profile's other sources, the preferred one last.
+
+    Raises:
+        RecoveryRefused: There is no other source; else as `plan_refetch`.
+    """
+    wanted = expected(context, subject)
+    _refuse_alone(context, wanted)
+    fetch = fetching(context, wanted)
+    if len(fetch.sources) < 2:  # noqa: PLR2004 - the preferred one and another
+        raise RecoveryRefused(
+            f"{printable(subject)} has no other source: the profile names one.",
+            "",
+            "Name another in [[models.sources]] of a profile of your own.",
+        )
+    yield from files.plan_parents(context, subject)
+    yield dataclasses.replace(fetch, sources=(*fetch.sources[1:], fetch.sources[0]))
+
+
+def _refuse_alone(context: Context, wanted: ExpectedFile) -> None:
+    """Refuse to fetch one of several missing files, before there is room for all of them.
+
+    Raises:
+        RecoveryRefused: Other files of its model are missing, too.
+    """
+    if was_of(context, wanted.subject) is None and len(missing(context, wanted)) > 1:
+        raise RecoveryRefused(
+            f"{printable(wanted.subject)} was not fetched alone: other files of the model "
+            f"{printable(wanted.model.name)} are missing, too.",
+            "Whether there is room for all of them is looked at before the first is fetched.",
+            "Let bring_up_model fetch them together; above 1 GB it needs --allow=costly.",
+        )
+
+
+def refuse_published(error: BaseException, subject: str) -> None:
+    """Refuse to fetch what a check found to be the published bytes already.
+
+    Raises:
+        RecoveryRefused: It would only fetch the same bytes again.
+    """
+    if isinstance(error, Unhealthy) and error.evidence.get("is_published"):
+        raise RecoveryRefused(
+            f"{printable(subject)} was not fetched: its bytes are the published ones already.",
+            "The same would come again.",
+        )
+
+
+def fetching(context: Context, wanted: ExpectedFile, pointer: Pointer | None = None) -> FetchFile:
+    """Return the fetch of one file from all its sources; the old one stays until it is proven.
+
+    Args:
+        context: The subject of the run.
+        wanted: The file.
+        pointer: The Git LFS pointer that lies in its place; it says what a profile may not.
 
     Raises:
         RecoveryRefused: No hash or no source is known, or --offline was given.
     """
-    wanted = expected(context, subject)
+    subject, file = wanted.subject, wanted.file
     if context.offline:
         raise RecoveryRefused(f"{printable(subject)} was not fetched: --offline was given.")
     addresses = sources.urls(context, wanted)
-    file = wanted.file
+    if not (file.sha256 or file.git_blob) and pointer is not None:
+        file = dataclasses.replace(
+            file, sha256=pointer.oid, size_bytes=pointer.size_bytes, is_certain=True
+        )
     if not (file.sha256 or file.git_blob):
         raise RecoveryRefused(
             f"{printable(subject)} was not fetched: the profile knows no hash of it.",
@@ -54,16 +125,27 @@ def plan_refetch(context: Context, subject: str) -> Iterator[Operation]:
     if not addresses:
         raise RecoveryRefused(f"{printable(subject)} was not fetched: no source is known.")
     mounts.refuse_apart(Tree(context.place), subject)
-    yield from files.plan_parents(context, subject)
-    yield FetchFile(
+    return FetchFile(
         path=subject,
         size_bytes=file.size_bytes if file.is_certain else None,
         expected_bytes=None if file.is_certain else file.size_bytes,
         sha256=file.sha256 or "",
         git_blob=file.git_blob or "",
         sources=addresses,
-        was=_was(context, subject),
+        was=was_of(context, subject),
     )
+
+
+def missing(context: Context, wanted: ExpectedFile) -> list[ExpectedFile]:
+    """Return the files of a model that are not there and whose hash is known."""
+    return [
+        entry
+        for entry in context.expected_files()
+        if entry.model.name == wanted.model.name
+        and (entry.file.sha256 or entry.file.git_blob)
+        and not entry.file.is_optional
+        and was_of(context, entry.subject) is None
+    ]
 
 
 def plan_move(context: Context, subject: str) -> Iterator[Operation]:
@@ -81,7 +163,7 @@ def plan_move(context: Context, subject: str) -> Iterator[Operation]:
     if file.size_bytes is None or not file.sha256:
         raise RecoveryRefused(f"{printable(subject)} cannot be recognised: no hash is known.")
     tree = Tree(context.place)
-    if _was(context, subject) is not None:
+    if was_of(context, subject) is not None:
         raise RecoveryRefused(f"{printable(subject)} is there; nothing is moved over it.")
     for candidate in strays.find(context, file.size_bytes):
         was = seen(tree.identity(candidate.subject))
@@ -117,7 +199,8 @@ def _bring(tree: Tree, candidate: Candidate, was: Was, subject: str, sha256: str
     )
 
 
-def _was(context: Context, subject: str) -> Was | None:
+def was_of(context: Context, subject: str) -> Was | None:
+    """Return what a plan remembers of what lies at a place; None when nothing does."""
     tree = Tree(context.place)
     return seen(tree.identity(subject)) if tree.identity(".") else None
 

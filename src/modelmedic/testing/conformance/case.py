@@ -41,6 +41,7 @@ class Case:
         profile: Name or path.
         prepare: Makes the healthy install; the folder does not exist yet.
         checks: Files with the checks; empty: those of modelmedic.
+        leaves: What the check is after the repair: "healed", or "degraded" where a loss stays.
         also_changes: What the repair may change, make or take away besides what ``break_install``
             touches: paths relative to the install.
         environ: More variables for every run.
@@ -60,6 +61,7 @@ class Case:
     profile: str = DEMO
     prepare: Callable[[Path], object] = prepare_demo
     checks: tuple[Path, ...] = ()
+    leaves: str = "healed"
     also_changes: tuple[str, ...] = ()
     environ: tuple[tuple[str, str], ...] = ()
     deadline_seconds: float = 120.0

@@ -183,9 +183,7 @@ def repairs_once_when_two_run(story: Story) -> None:
         if waited < len(runs):
             raise Broken(f"{case.check} fails for both runs.", "It does not.", runs[0])
         kept = [event for run in runs for event in run.events if event == "verdict kept"]
-        # Others of its chain may refuse before it; that changes nothing.
-        tried = [[a["verdict"] for a in run.attempts(case.check)] for run in runs]
-        verdicts = sorted(str([each for each in one if each != "refused"]) for one in tried)
+        verdicts = sorted(str(_telling(story, run.attempts(case.check))) for run in runs)
         if len(kept) != 1 or verdicts != ["['healed']", "['rechecked']"]:
             told = " and ".join(verdicts)
             seen = f"{len(kept)} repairs were kept; the attempts of the two: {told}."
@@ -202,9 +200,9 @@ def repairs_once_with_two_workers(story: Story) -> None:
         story.break_on(desk)
         run = desk.run("--heal", "-n2", whole=True)
         verdicts = [
-            attempt["verdict"]
+            verdict
             for finding in run.record.get("findings", [])
-            for attempt in finding["attempts"]
+            for verdict in _telling(story, finding["attempts"])
         ]
         if verdicts.count("healed") != 1 or set(verdicts) - {"healed", "rechecked", "refused"}:
             expected = f"{case.recovery} repairs once with two workers."
@@ -247,6 +245,16 @@ FULL = (
 
 def _own_attempts(story: Story, run: Run) -> list[dict[str, str]]:
     return [a for a in run.attempts(story.case.check) if a["recovery"] == story.case.recovery]
+
+
+def _telling(story: Story, attempts: list[dict[str, str]]) -> list[str]:
+    """Return the verdicts of attempts, without those of others that were tried first in vain."""
+    return [
+        attempt["verdict"]
+        for attempt in attempts
+        if attempt["recovery"] == story.case.recovery
+        or attempt["verdict"] not in {"refused", "failed"}
+    ]
 
 
 def _only(snapshot: Snapshot, paths: set[str]) -> Snapshot:

@@ -162,8 +162,8 @@ class Story:
     def _expect_healed(self, run: Run) -> None:
         finding, attempts = run.finding(self.case.check), run.attempts(self.case.check)
         tried = [f"{each['recovery']}: {each['verdict']} {each['error']}" for each in attempts]
-        expected = f"{self.case.check} is healed by {self.case.recovery}, exit code 0."
-        if finding.get("outcome") != "healed" or run.code != 0:
+        expected = f"{self.case.check} is {self.case.leaves} by {self.case.recovery}, exit code 0."
+        if finding.get("outcome") != self.case.leaves or run.code != 0:
             outcome = finding.get("outcome", "was not judged")
             seen = f"{self.case.check}: {outcome}. {finding.get('what', '')} Tried: {listed(tried)}"
             raise Broken(expected, seen, run)
