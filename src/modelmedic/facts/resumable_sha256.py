@@ -52,6 +52,10 @@ class ResumableSha256:
         """Return what stands for all bytes so far."""
         return bytes(self._context.raw[:_CONTEXT_BYTES])
 
+    def has_more(self) -> bool:
+        """Return whether the library keeps more than `state` takes: then that is not all."""
+        return any(self._context.raw[_CONTEXT_BYTES:])
+
     def digest(self) -> bytes:
         """Return the digest of the bytes so far; more may follow."""
         import ctypes
@@ -96,8 +100,7 @@ def _passes() -> bool:
     if first.digest() != wanted.digest():
         return False
     wanted.update(_SAMPLE)
-    beyond = second._context.raw[_CONTEXT_BYTES:]
-    return second.digest() == wanted.digest() and not any(beyond)
+    return second.digest() == wanted.digest() and not second.has_more()
 
 
 @cache
