@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from modelmedic.profile.model import ModelFile, ModelRepo, Profile
 
@@ -47,6 +48,7 @@ class Context:
     state_dir: Path
     command: str  # how this run was started, without mode options: "python start.py --profile=demo"
     model_folders: tuple[str, ...] = ()
+    manifests: tuple[Any, ...] = ()  # of modelmedic.facts.manifest.Manifest, which lies above
 
     @property
     def is_installed(self) -> bool:

@@ -59,7 +59,7 @@ def read(
     has_idle_core: Callable[[], bool] | None = None,
     resume: Unfinished | None = None,
 ) -> Digests:
-    """Return the digests of all bytes of an open file, from its start on.
+    r"""Return the digests of all bytes of an open file, from its start on.
 
     Args:
         descriptor: An open file; where it stands is changed.
@@ -67,7 +67,7 @@ def read(
         sha256: Whether to take it. Without, ``sha256`` of the result is "".
         algorithm: Of the block digests; "" is what serves best here, None takes none.
         block_bytes: Size of a block, a multiple of 1 MiB.
-        git_blob: Whether to take the Git SHA-1 too, ``sha1('blob <size>\\0' + bytes)``.
+        git_blob: Whether to take the Git SHA-1 too, ``sha1('blob <size>\0' + bytes)``.
         progress: Is told the bytes done, after each buffer; what it raises ends the read.
         stop: Asked after each buffer; true ends the read with `Stopped`.
         has_idle_core: Asked now and then; once true, the rest is read in two threads.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import re
@@ -11,8 +12,9 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import Any, TypeVar
+from typing import Any
 
+from modelmedic.context import ExpectedFile
 from modelmedic.errors import CannotTell
 from modelmedic.facts import deep_read, safe_open, seals, unfinished_reads
 from modelmedic.facts.book import FactBook, probe
@@ -41,6 +43,7 @@ class FileHash:
     seconds: float
     blocks: Blocks | None = None  # of the same read
     is_by_blocks: bool = False  # proven by the digests of its blocks; the whole was not hashed
+    is_unsteady: bool = False  # two reads of it disagreed
     began_ns: int = 0  # when the read began, by the clock of files' times; 0: not known
 
 
@@ -122,11 +125,52 @@ def read_proof(facts: FactBook, subject: str, sha256: str) -> FileHash:
     """
     limit_seconds = facts.seconds_for(read_proof, subject, sha256)
     own = seals.blocks_for(facts.context.state_dir, sha256)
-    if own is not None and own.blocks is not None and own.blocks.algorithm == "blake3":
-        proven = _prove_by_blocks(facts, subject, own, limit_seconds)
-        if proven is not None:
-            return proven
+    if own is not None and own.blocks is not None:
+        if own.blocks.algorithm == block_algorithm() == "blake3":  # SHA-256 gains nothing by blocks
+            return _prove_by_blocks(facts, subject, own, limit_seconds)
     return _hash_file(facts, subject, "sha256", limit_seconds)
+
+
+@probe("file_header")
+def begin_all(facts: FactBook) -> int:
+    """Begin to read every expected file that has its size, the largest first; return how many."""
+    sized: list[tuple[int, ExpectedFile]] = []
+    for expected in facts.context.expected_files():
+        with contextlib.suppress(CannotTell):  # its own check says so
+            state = safe_open.look(facts.context.place, expected.subject)
+            if state.is_present and expected.file.size_bytes in {None, state.size_bytes}:
+                sized.append((state.size_bytes or 0, expected))
+    begun = 0
+    for _size, expected in sorted(sized, key=lambda each: -each[0]):
+        with contextlib.suppress(CannotTell):
+            wanted = find_wanted(facts, expected)
+            if wanted is not None:
+                facts.start(*proof_of(expected.subject, wanted))
+                begun += 1
+    return begun
+
+
+def find_wanted(facts: FactBook, expected: ExpectedFile) -> Reference | None:
+    """Return the hash a model file must have: the profile's, else what its download recorded.
+
+    Raises:
+        CannotTell: The record could not be looked at.
+    """
+    file = expected.file
+    if file.sha256:
+        return Reference("sha256", file.sha256.lower(), "the profile")
+    if file.git_blob:
+        return Reference("git_blob", file.git_blob.lower(), "the profile")
+    context = facts.context
+    folder = context.model_folders[context.profile.models.index(expected.model)]
+    return facts.get(read_reference, expected.subject, folder)
+
+
+def proof_of(subject: str, wanted: Reference) -> tuple[Any, ...]:
+    """Return the probe that compares a file with ``wanted``, and its arguments."""
+    if wanted.algorithm == "git_blob":
+        return (read_git_blob, subject)
+    return (read_proof, subject, wanted.hexdigest)
 
 
 @probe("file_header")
@@ -173,52 +217,51 @@ def _hash_file(facts: FactBook, subject: str, algorithm: str, limit_seconds: int
     return _read_once(facts, subject, algorithm, read)
 
 
-def _prove_by_blocks(
-    facts: FactBook, subject: str, own: Digests, limit_seconds: int
-) -> FileHash | None:
-    """Return the proof of a file by its block digests; None when they do not prove it."""
+def _prove_by_blocks(facts: FactBook, subject: str, own: Digests, limit_seconds: int) -> FileHash:
+    """Return the proof of a file by its block digests, else its sha256."""
 
-    def read(file: SafeFile, tell: Callable[[int], None]) -> FileHash | None:
-        if file.size_bytes != own.size_bytes or block_algorithm() != "blake3":
-            return None
-        found = _taken(facts, file, limit_seconds, tell, whole=False, kept=own.blocks)
-        if found.digests.blocks != own.blocks:
-            return None
-        return FileHash(
-            subject, "sha256", own.sha256, own.size_bytes, found.seconds, own.blocks,
-            is_by_blocks=True, began_ns=found.began_ns,
-        )  # fmt: skip
+    def read(file: SafeFile, tell: Callable[[int], None]) -> FileHash:
+        if file.size_bytes != own.size_bytes:
+            return _digest(facts, file, "sha256", limit_seconds, tell)
+        first = _taken(facts, file, limit_seconds, tell, whole=False, kept=own.blocks)
+        if first.digests.blocks == own.blocks:
+            return FileHash(
+                subject, "sha256", own.sha256, own.size_bytes, first.seconds, own.blocks,
+                is_by_blocks=True, began_ns=first.began_ns,
+            )  # fmt: skip
+        found = _digest(facts, file, "sha256", limit_seconds, tell)
+        return replace(found, is_unsteady=found.blocks != first.digests.blocks)
 
     return _read_once(facts, subject, "sha256", read)
-
-
-_Read = TypeVar("_Read", FileHash, "FileHash | None")
 
 
 def _read_once(
     facts: FactBook,
     subject: str,
     algorithm: str,
-    read: Callable[[SafeFile, Callable[[int], None]], _Read],
-) -> _Read:
+    read: Callable[..., FileHash],  # of a file; ``tell`` is told the bytes done
+) -> FileHash:
     """Return what is known of a file of this identity, else what ``read`` finds, in its turn."""
     state = safe_open.look(facts.context.place, subject)
     if not state.is_present:
         raise CannotTell(state.sentence())
-    known = facts.memo.get((algorithm, *state.identity))
+    known: FileHash | None = facts.memo.get((algorithm, *state.identity))
     if known is not None:
-        return known  # type: ignore[no-any-return]
+        return known
     key = (algorithm, *state.identity)
-    with (
-        desk_of(facts).turn(subject, state.size_bytes or 0, key) as tell,
-        safe_open.opened(facts.context.place, subject) as (now, file),
-    ):
+    with desk_of(facts).turn(subject, state.size_bytes or 0, key) as tell:
+        return _read_now(facts, subject, algorithm, functools.partial(read, tell=tell))
+
+
+def _read_now(
+    facts: FactBook, subject: str, algorithm: str, read: Callable[[SafeFile], FileHash]
+) -> FileHash:
+    with safe_open.opened(facts.context.place, subject) as (state, file):
         if file is None:
-            raise CannotTell(now.sentence())
-        key = (algorithm, *now.identity)
-        found: _Read = facts.memo.get(key) or read(file, tell)
-        if found is not None:
-            facts.memo[key] = found
+            raise CannotTell(state.sentence())
+        key = (algorithm, *state.identity)
+        found: FileHash = facts.memo.get(key) or read(file)
+        facts.memo[key] = found
         return found
 
 

@@ -9,13 +9,17 @@ import threading
 import time
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from modelmedic.errors import CannotTell
-from modelmedic.facts.book import FactBook
+from modelmedic.facts.book import FactBook, Probe
 from modelmedic.facts.deep_read import Unfinished
 from modelmedic.text import printable
 
 _MEMO = ("hashing desk",)
+_STILL_SECONDS = 60.0  # no read got on for so long: its limit counts from now on
+_QUIET_SECONDS = 1.0  # what ends sooner needs no progress
+T = TypeVar("T")
 Tell = Callable[[str, int, int], None]  # what, bytes done, bytes in all
 
 
@@ -130,3 +134,25 @@ def desk_of(facts: FactBook) -> Desk:
     """Return the desk of a run."""
     desk: Desk = facts.memo.setdefault(_MEMO, Desk())
     return desk
+
+
+def awaited(facts: FactBook, probe: Probe[T], subject: str, *args: object) -> T:
+    """Return what a probe reads of a whole file, as `FactBook.get`, and show how far it is.
+
+    Its limit counts from its turn on: a file waits until larger ones were read.
+    """
+    facts.start(probe, subject, *args)
+    desk, began, pause = desk_of(facts), time.monotonic(), 0.0005
+    tell: Tell | None = None
+    with contextlib.ExitStack() as stack:
+        while not facts.is_read(probe, subject, *args):
+            now = time.monotonic()
+            if now - max(began, desk.moved_at) > _STILL_SECONDS:
+                break
+            if tell is None and now - began > _QUIET_SECONDS:
+                tell = stack.enter_context(desk.shown())
+            if tell is not None:
+                tell(*desk.progress())
+            time.sleep(pause)
+            pause = min(2 * pause, 0.1)
+    return facts.get(probe, subject, *args)
