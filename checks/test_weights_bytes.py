@@ -24,7 +24,8 @@ from modelmedic.facts.book import FactBook
 from modelmedic.text import counted, printable
 
 Stated = Callable[[str], None]
-_SHOWN = 3  # ranges and names in a sentence; all are in the evidence
+_SHOWN = 3  # ranges and names in a sentence
+_LISTED = 100  # in the evidence
 
 
 def warm(facts: FactBook) -> None:
@@ -143,7 +144,7 @@ def _unsteady(
         evidence={
             "first": first.hexdigest,
             "second": second.hexdigest,
-            "ranges": [list(each) for each in ranges],
+            "ranges": _listed(ranges),
         },
     )
 
@@ -177,8 +178,8 @@ def _other_bytes(
             "found": found.hexdigest,
             "expected": wanted.hexdigest,
             "size_bytes": found.size_bytes,
-            "ranges": [list(each) for each in ranges],
-            "tensors": list(tensors),
+            "ranges": _listed(ranges),
+            "tensors": ", ".join(tensors[:_LISTED]),
         },
     )
 
@@ -204,6 +205,10 @@ def _shown(ranges: tuple[tuple[int, int], ...]) -> str:
     shown = ", ".join(f"{start:,} to {end - 1:,}" for start, end in ranges[:_SHOWN])
     more = f" and {counted(len(ranges) - _SHOWN, 'more range')}" if len(ranges) > _SHOWN else ""
     return f"the bytes {shown}{more}"
+
+
+def _listed(ranges: tuple[tuple[int, int], ...]) -> str:
+    return ", ".join(f"{start}-{end - 1}" for start, end in ranges[:_LISTED])
 
 
 def _names(tensors: tuple[str, ...]) -> str:

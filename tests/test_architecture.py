@@ -36,6 +36,7 @@ LAYERS = (
         "examination",
         "verdicts",
         "closing",
+        "sealing",
         "records",
         "attempts",
         "changes",

@@ -125,10 +125,10 @@ def read_proof(facts: FactBook, subject: str, sha256: str) -> FileHash:
     """
     limit_seconds = facts.seconds_for(read_proof, subject, sha256)
     own = seals.blocks_for(facts.context.state_dir, sha256)
-    if own is not None and own.blocks is not None:
-        if own.blocks.algorithm == block_algorithm() == "blake3":  # SHA-256 gains nothing by blocks
-            return _prove_by_blocks(facts, subject, own, limit_seconds)
-    return _hash_file(facts, subject, "sha256", limit_seconds)
+    kept = own.blocks.algorithm if own is not None and own.blocks is not None else ""
+    if own is None or not kept == block_algorithm() == "blake3":  # SHA-256 gains nothing by blocks
+        return _hash_file(facts, subject, "sha256", limit_seconds)
+    return _prove_by_blocks(facts, subject, own, limit_seconds)
 
 
 @probe("file_header")

@@ -115,6 +115,10 @@ MODEL = Table(
             "Patterns of upstream files that are neither needed nor wrong.",
             rule=rules.GLOB,
         ),
+        "manifest": Key(
+            "string",
+            "Manifest with the digests of its files' blocks; a path relative to this file.",
+        ),
         "sources": Key("tables", SOURCE.about, table=SOURCE),
         "files": Key("tables", "The files it must bring.", table=FILE),
     },

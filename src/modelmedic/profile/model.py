@@ -51,6 +51,7 @@ class ModelRepo:
     sources: tuple[ModelSource, ...] = ()
     ignored: tuple[str, ...] = ()  # globs of upstream files that are neither needed nor wrong
     task: str = ""
+    manifest: str = ""  # absolute path of a manifest; "": there is none
 
     @property
     def total_bytes(self) -> int:
