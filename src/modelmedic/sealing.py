@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from modelmedic import discovery
 from modelmedic.context import OWN_FOLDER, Context, ExpectedFile
@@ -37,7 +37,8 @@ def seal(folder: Path, profile: Profile | None, *, tell: Callable[[str], None]) 
     if not context.expected_files():
         raise ModelmedicError(f"{printable(str(folder))} has no file to be sealed.")
     present = [each for each in context.expected_files() if _is_there(context, each)]
-    for each in sorted(present, key=lambda each: -(each.file.size_bytes or 0)):
+    largest = sorted(present, key=lambda each: -(each.file.size_bytes or 0))
+    for each in largest[: file_hashes.MAX_BEGUN]:
         facts.start(file_hashes.read_sha256, each.subject)
     made: dict[str, list[ManifestFile]] = {}
     for each in present:
@@ -109,7 +110,10 @@ def _context(folder: Path, profile: Profile) -> Context:
 
 def _as_it_is(folder: Path) -> Profile:
     """Return the profile of what lies in a folder now."""
-    files = tuple(ModelFile(path) for path in sorted(_files(folder)))
+    files = tuple(
+        ModelFile(path, (folder / path).stat().st_size, is_certain=False)
+        for path in sorted(_files(folder))
+    )
     if len(files) > manifest.MAX_FILES:
         raise ModelmedicError(
             f"{printable(str(folder))} has {len(files):,} files; a manifest has at most "
@@ -130,9 +134,9 @@ def _files(folder: Path) -> Iterator[str]:
     for place, folders, names in os.walk(folder, onerror=refused):
         folders[:] = [each for each in folders if each not in _NOT_PUBLISHED]
         for name in names:
-            path = Path(place, name).relative_to(folder)
-            relative = str(PurePosixPath(*path.parts))
-            if not manifest.leaves(relative):
+            path = Path(place, name)
+            relative = path.relative_to(folder).as_posix()
+            if path.is_file() and not manifest.leaves(relative):
                 yield relative
 
 

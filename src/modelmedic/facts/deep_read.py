@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from modelmedic.facts import resumable_sha256
-from modelmedic.facts.digests import BLOCK_BYTES, Blocks, Digests, Hasher, new_hasher
+from modelmedic.facts.digests import BLOCK_BYTES, DIGEST_BYTES, Blocks, Digests, Hasher, new_hasher
 from modelmedic.facts.digests import block_algorithm as default_algorithm
 
 # It stays in a core's own cache between the reading and both digests: 3 % less processor time
@@ -105,6 +105,7 @@ class _Taker:
         if git_blob:
             self.git = hashlib.sha1(b"blob %d\0" % size_bytes, usedforsecurity=False)
         self.algorithm = algorithm
+        self._size_bytes = size_bytes
         self.block_bytes = block_bytes
         self.done_bytes = 0  # by the SHA-256
         self.kept: tuple[int, bytes] = (0, b"")
@@ -114,7 +115,12 @@ class _Taker:
 
     def take_up(self, found: Unfinished) -> None:
         count = found.done_bytes // self.block_bytes
-        fits = found.done_bytes % self.block_bytes == 0 and len(found.block_digests) == 32 * count
+        fits = (
+            0 < found.done_bytes <= self._size_bytes
+            and found.done_bytes % self.block_bytes == 0
+            and len(found.block_digests) == (DIGEST_BYTES * count if self.algorithm else 0)
+            and len(found.sha256_state) == resumable_sha256.STATE_BYTES
+        )
         if not self.keeps or found.algorithm != (self.algorithm or "") or not fits:
             return
         self.sha256 = resumable_sha256.ResumableSha256(found.sha256_state)
@@ -162,7 +168,9 @@ class _Taker:
         if not self.keeps or not done:
             return None
         count = done // self.block_bytes if self.algorithm else 0
-        return Unfinished(done, state, self.algorithm or "", bytes(self._digests[: 32 * count]))
+        return Unfinished(
+            done, state, self.algorithm or "", bytes(self._digests[: DIGEST_BYTES * count])
+        )
 
     def digests(self) -> Digests:
         if self._in_block:

@@ -24,6 +24,7 @@ from modelmedic.facts.safe_open import SafeFile
 from modelmedic.text import printable, size
 
 NAME = "hashes.json"  # what a run computed, for its closing pass
+MAX_BEGUN = 64  # reads begun before they are asked for: each waits in a thread of its own
 _MAX_METADATA_BYTES = 4096  # three short lines
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _SHA1 = re.compile(r"[0-9a-f]{40}")
@@ -141,7 +142,7 @@ def begin_all(facts: FactBook) -> int:
             if state.is_present and expected.file.size_bytes in {None, state.size_bytes}:
                 sized.append((state.size_bytes or 0, expected))
     begun = 0
-    for _size, expected in sorted(sized, key=lambda each: -each[0]):
+    for _size, expected in sorted(sized, key=lambda each: -each[0])[:MAX_BEGUN]:
         with contextlib.suppress(CannotTell):
             wanted = find_wanted(facts, expected)
             if wanted is not None:
