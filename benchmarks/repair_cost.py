@@ -32,12 +32,12 @@ from measuring import CHECKOUT, line, own_environment
 
 sys.path.insert(0, str(CHECKOUT / "src"))
 
-from modelmedic.facts import damage, safe_open  # noqa: E402 - the checkout comes first
-from modelmedic.facts.digests import BLOCK_BYTES, Blocks, block_algorithm, new_hasher  # noqa: E402
-from modelmedic.operations.aside import seen  # noqa: E402
-from modelmedic.operations.base import Workshop  # noqa: E402
-from modelmedic.operations.tree import Tree  # noqa: E402
-from modelmedic.operations.write_blocks import WriteBlocks  # noqa: E402
+from modelmedic.facts import damage, safe_open
+from modelmedic.facts.digests import BLOCK_BYTES, Blocks, block_algorithm, new_hasher
+from modelmedic.operations.aside import seen
+from modelmedic.operations.base import Workshop
+from modelmedic.operations.tree import Tree
+from modelmedic.operations.write_blocks import WriteBlocks
 
 MIB = 1 << 20
 SIZE_MIB = 1024

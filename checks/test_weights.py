@@ -8,9 +8,8 @@ from pathlib import PurePosixPath
 import pytest
 
 from modelmedic.context import Context, ExpectedFile
-from modelmedic.errors import CannotTell, Unhealthy
+from modelmedic.errors import CannotTell
 from modelmedic.facts import (
-    file_hashes,
     install_scan,
     left_out,
     safe_open,
@@ -205,56 +204,9 @@ def test_index_agrees_with_the_shards(
             )
 
 
-@pytest.mark.check(
-    "weights.sha256", area="weights", needs=["weights.intact"], severity="blocker",
-    stage="installed",
-)  # fmt: skip
-@pytest.mark.recover(
-    "model_validation",
-    using=[
-        "rebuild_weight_index",
-        "copy_identical_file",
-        "repair_damaged_blocks",
-        "rewrite_differing_blocks",
-        "refetch_model_file",
-        "fetch_from_alternative_source",
-    ],
-)
-def test_model_file_has_its_hash(
-    facts: FactBook, context: Context, model_file: ExpectedFile
-) -> None:
-    """Every byte of the model file is as published: its hash agrees."""
-    if not context.deep:
-        pytest.skip("Reading every byte takes minutes: needs --deep.")
-    _skip_absent_option(facts, model_file)
-    wanted = _wanted_hash(facts, context, model_file)
-    read = file_hashes.read_sha256 if wanted.algorithm == "sha256" else file_hashes.read_git_blob
-    found = facts.get(read, model_file.subject)
-    if found.hexdigest != wanted.hexdigest:
-        name = {"sha256": "sha256", "git_blob": "Git blob hash"}[wanted.algorithm]
-        raise Unhealthy(
-            f"{printable(model_file.subject)} is not the published file: its {name} is "
-            f"{found.hexdigest}; {wanted.source} says {wanted.hexdigest}.",
-            f"Its {found.size_bytes:,} bytes are the right number, so most often bytes were "
-            "damaged on the way or on the disk, or it is another version; downloading it again "
-            "by the usual tools would keep it.",
-            weights_words.refetch(context, found.size_bytes),
-            subject=model_file.subject,
-            evidence={
-                "algorithm": wanted.algorithm,
-                "found": found.hexdigest,
-                "expected": wanted.hexdigest,
-                "size_bytes": found.size_bytes,
-            },
-        )
-
-
 def _skip_absent_option(facts: FactBook, model_file: ExpectedFile) -> None:
-    state = facts.get(weights.read_file_state, model_file.subject)
-    if model_file.file.is_optional and state.state is safe_open.State.MISSING:
-        pytest.skip("This file is optional and not there.")
-    if left_out.is_so(facts, model_file, state):
-        pytest.skip("This file's model is left out.")
+    if why := left_out.why_not_asked(facts, model_file):
+        pytest.skip(why)
 
 
 def _elsewhere(facts: FactBook, model_file: ExpectedFile) -> str:
@@ -295,21 +247,3 @@ def _shard_bytes(
             why = f"{printable(subject)}: {count} {text}, {first} among them."
             raise weights_words.wrong_index(context, index, why, subject, different)
     return header.data_bytes
-
-
-def _wanted_hash(
-    facts: FactBook, context: Context, model_file: ExpectedFile
-) -> file_hashes.Reference:
-    file = model_file.file
-    if file.sha256:
-        return file_hashes.Reference("sha256", file.sha256.lower(), "the profile")
-    if file.git_blob:
-        return file_hashes.Reference("git_blob", file.git_blob.lower(), "the profile")
-    folder = context.model_folders[context.profile.models.index(model_file.model)]
-    found = facts.get(file_hashes.read_reference, model_file.subject, folder)
-    if found is None:
-        raise CannotTell(
-            f"No hash of {printable(model_file.subject)} is known.",
-            "The profile states none, and no download left one beside the file.",
-        )
-    return found

@@ -86,6 +86,16 @@ def degraded(request: pytest.FixtureRequest) -> Callable[..., None]:
     return record
 
 
+@pytest.fixture
+def stated(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """Record what a check that passes rests on: ``stated("Sealed on 2026-11-25.")``."""
+
+    def record(what: str) -> None:
+        request.node.user_properties.append(("modelmedic.stated", what))
+
+    return record
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtestloop(session: pytest.Session) -> None:
     """Start slow facts before the first check, so that waiting overlaps; then run as usual."""

@@ -20,6 +20,7 @@ from modelmedic.facts.book import FactBook
 from modelmedic.healing.engine import Budget, Engine
 from modelmedic.healing.registry import Registry
 from modelmedic.profile.loader import load_profile
+from modelmedic.profile.model import Profile
 from modelmedic.text import quoted
 
 if TYPE_CHECKING:
@@ -49,10 +50,16 @@ _SETTINGS: tuple[tuple[str, str, str], ...] = (
     ("heal_budget_seconds", "N", "begin no repair after N seconds"),
     ("bandwidth", "BYTES", "fetch at most so many bytes a second (default: no limit)"),
     ("plan_file", "F", "with --heal=plan: where to write the plan; with --heal: apply only that"),
+    (
+        "manifest",
+        "F",
+        "digests of the files as they should be, written by `modelmedic profile seal`",
+    ),
     ("report_dir", "DIR", "where report.json, report.html and junit.xml go"),
 )
 _FLAGS: tuple[tuple[str, str], ...] = (
     ("deep", "read every byte of the weights and compare hashes"),
+    ("low_priority", "let everything else on the machine go first"),
     ("offline", "skip every check that needs a network"),
     ("heal_again", "try repairs again that did not help in the same state"),
     ("strict_degraded", "exit 1 when something is only degraded"),
@@ -147,6 +154,7 @@ def _examination(config: pytest.Config) -> Examination:
         environ=os.environ,
     )
     context, hub = _with_embedded_hub(config, context, told)
+    context = dataclasses.replace(context, manifests=_manifests(config, profile))
     context = references.completed(context)  # by the manifests of the context too
     mode = _mode(config)
     is_closing = os.environ.get("MODELMEDIC_CLOSING_PASS") == "1"
@@ -176,6 +184,7 @@ def _examination(config: pytest.Config) -> Examination:
         is_verbose=getattr(config.option, "verbose", 0) > 0,
         strict_degraded=bool(_setting(config, "strict_degraded")),
         heal_again=bool(_setting(config, "heal_again")),
+        is_low_priority=bool(_setting(config, "low_priority")),
     )
 
 
@@ -322,6 +331,18 @@ def _report_dir(config: pytest.Config, context: Context) -> Path:
     return base / "runs" / context.run_id
 
 
+def _manifests(config: pytest.Config, profile: Profile) -> tuple[Any, ...]:
+    """Return the manifests of the run, the person's own first."""
+    given = _setting(config, "manifest")
+    paths = [Path(config.invocation_params.dir, given).absolute()] if given else []
+    paths += [Path(model.manifest) for model in profile.models if model.manifest]
+    if not paths:
+        return ()
+    from modelmedic.facts import manifest
+
+    return tuple(manifest.read(path) for path in paths)
+
+
 def _plan_file(config: pytest.Config) -> Path | None:
     given = _setting(config, "plan_file")
     return Path(config.invocation_params.dir, given).absolute() if given else None
@@ -349,10 +370,12 @@ def _command(config: pytest.Config) -> str:
     """Return the command that repeats this run, without what only steers one run."""
     form = os.environ.get("MODELMEDIC_INVOKED_AS")
     parts = [form] if form else ["pytest", *_paths(config)]
-    for name in ("profile", "install_dir", "target_python", "stage"):
+    for name in ("profile", "install_dir", "target_python", "stage", "manifest"):
         value = _setting(config, name)
         if value:
             parts.append(f"{_option(name)}={quoted(str(value))}")
+    if _setting(config, "low_priority"):
+        parts.append("--low-priority")
     if _setting(config, "deep"):  # without it, what was found in the bytes is not found again
         parts.append("--deep")
     return " ".join(parts)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -23,10 +23,17 @@ LINE_SECONDS = 10.0  # between two plain lines: a log of an hour's download has 
 def pytest_configure(config: pytest.Config) -> None:
     """Be there where a person looks on: not in workers, not under -q."""
     found = examination.of(config)
-    if found is None or found.is_worker or found.mode not in {"apply", "ask"}:
+    if found is None or found.is_worker:
         return
-    if config.pluginmanager.hasplugin("terminal") and getattr(config.option, "verbose", 0) >= 0:
-        config.pluginmanager.register(Progress(config, found), "modelmedic:steps")
+    if not config.pluginmanager.hasplugin("terminal") or getattr(config.option, "verbose", 0) < 0:
+        return
+    steps = Progress(config, found)
+    if found.context.deep:
+        from modelmedic.facts import hashing_desk
+
+        hashing_desk.desk_of(found.facts).shown = steps.reading
+    if found.mode in {"apply", "ask"}:
+        config.pluginmanager.register(steps, "modelmedic:steps")
 
 
 class Progress:
@@ -50,6 +57,12 @@ class Progress:
                 self._reporter.write_line(line)
             self.engine.shop.progress = meter.tell
             yield
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[Callable[[str, int, int], None]]:
+        """Show how far reading every byte is, while a check waits for it."""
+        with self._released(), contextlib.closing(_Meter(sys.stdout)) as meter:
+            yield meter.tell
 
     def ended(self, repair: Repair, attempt: Attempt) -> None:
         """Say what came of a repair that was begun."""

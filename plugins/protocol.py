@@ -13,6 +13,7 @@ from modelmedic.examination import Examination
 from modelmedic.findings import Finding, Outcome
 from modelmedic.verdicts import Judged, Verdict
 
+_OF_ONE_ATTEMPT = {"modelmedic.degraded", "modelmedic.stated"}
 Phase = tuple[pytest.CallInfo[None], pytest.TestReport]
 
 
@@ -195,7 +196,8 @@ class Protocol:
         losses = [value for key, value in item.user_properties if key == "modelmedic.degraded"]
         if losses:
             return verdicts.of_degraded(losses)  # type: ignore[arg-type]
-        return Verdict(Outcome.PASSED)
+        said = [str(value) for key, value in item.user_properties if key == "modelmedic.stated"]
+        return Verdict(Outcome.PASSED, " ".join(said))
 
     # -- running an item -----------------------------------------------------------------------
 
@@ -215,7 +217,7 @@ class Protocol:
         # A fresh list: the items of one parametrized function share theirs.
         item.fixturenames = extra if only_first else [*extra, *saved]
         item.user_properties[:] = [
-            entry for entry in item.user_properties if entry[0] != "modelmedic.degraded"
+            entry for entry in item.user_properties if entry[0] not in _OF_ONE_ATTEMPT
         ]
         parent = item.parent
         assert parent is not None

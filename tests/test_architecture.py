@@ -45,6 +45,7 @@ LAYERS = (
         "examination",
         "verdicts",
         "closing",
+        "sealing",
         "records",
         "attempts",
         "changes",

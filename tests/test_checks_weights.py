@@ -75,8 +75,6 @@ class Patient:
             return self.checks.test_model_file_is_present(
                 facts, facts.context, expected, self.degraded
             )
-        if check == "sha256":
-            return self.checks.test_model_file_has_its_hash(facts, facts.context, expected)
         return self.checks.test_model_file_is_intact(facts, facts.context, expected, self.degraded)
 
     def judge_index(self):
@@ -97,7 +95,6 @@ def test_a_healthy_model_passes_every_check(patient):
     for name in patient.files:
         for check in ("present", "intact"):
             patient.judge(name, check=check)
-        patient.judge(name, check="sha256", deep=True)
     patient.judge_index()
     assert patient.losses == []
 
@@ -123,7 +120,7 @@ def test_a_missing_file_fails_and_an_optional_one_is_skipped(patient):
     assert failed.value.subject == f"model/{SHARD}"
     assert "`pytest checks/ --heal` fetches it" in failed.value.next_step
     patient.change(SHARD, is_optional=True)
-    for check in ("present", "intact", "sha256"):
+    for check in ("present", "intact"):
         with pytest.raises(pytest.skip.Exception):
             patient.judge(SHARD, check=check, deep=True)
 
@@ -325,48 +322,3 @@ def test_a_model_without_index_is_skipped(patient):
     del patient.files[INDEX]
     with pytest.raises(pytest.skip.Exception):
         patient.judge_index()
-
-
-# --- weights.sha256
-
-
-def test_hashes_wait_for_deep(patient):
-    with pytest.raises(pytest.skip.Exception, match="needs --deep"):
-        patient.judge(SHARD, check="sha256")
-
-
-def test_one_flipped_byte_in_the_data_is_found_by_its_hash_only(patient):
-    path = patient.folder / SHARD
-    data = bytearray(path.read_bytes())
-    data[-3] ^= 1
-    path.write_bytes(data)
-    patient.judge(SHARD)
-    with pytest.raises(Unhealthy) as failed:
-        patient.judge(SHARD, check="sha256", deep=True)
-    assert hashlib.sha256(data).hexdigest() in failed.value.what
-    assert patient.files[SHARD].sha256 in failed.value.what
-    assert failed.value.subject == f"model/{SHARD}"
-
-
-def test_a_small_file_is_proven_by_its_git_hash(patient):
-    data = (patient.folder / INDEX).read_bytes()
-    blob = hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
-    patient.change(INDEX, sha256=None, git_blob=blob.upper())
-    patient.judge(INDEX, check="sha256", deep=True)
-    patient.change(INDEX, git_blob="0" * 40)
-    with pytest.raises(Unhealthy, match="Git blob hash"):
-        patient.judge(INDEX, check="sha256", deep=True)
-
-
-def test_without_a_hash_the_download_record_counts_and_else_it_is_unknown(patient):
-    right = patient.files[SHARD].sha256
-    patient.change(SHARD, sha256=None)
-    with pytest.raises(CannotTell, match="No hash"):
-        patient.judge(SHARD, check="sha256", deep=True)
-    record = patient.folder / f".cache/huggingface/download/{SHARD}.metadata"
-    record.parent.mkdir(parents=True)
-    record.write_text(f"commit\n{right}\n1.0\n")
-    patient.judge(SHARD, check="sha256", deep=True)
-    record.write_text(f"commit\n{'0' * 64}\n1.0\n")
-    with pytest.raises(Unhealthy, match=r"\.metadata says 0000"):
-        patient.judge(SHARD, check="sha256", deep=True)

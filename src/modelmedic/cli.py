@@ -146,12 +146,19 @@ def _write(path: Path, text: str) -> None:
 
 
 def _add_profile(commands: argparse._SubParsersAction[_Parser]) -> None:
-    profile = commands.add_parser("profile", help="list, show or check profiles")
+    profile = commands.add_parser("profile", help="list or show profiles, seal an install")
     verbs = profile.add_subparsers(required=True, metavar="VERB")
     verbs.add_parser("list", help="the shipped profiles").set_defaults(call=_profile_list)
     show = verbs.add_parser("show", help="what a profile asks for")
     show.add_argument("profile", help="a name or a file")
     show.set_defaults(call=_profile_show)
+    seal = verbs.add_parser("seal", help="write the digests of a good install, for others' repair")
+    seal.add_argument("folder", type=Path, help="the install; without --profile a model's folder")
+    seal.add_argument("--profile", help="refuse files that are not as this name or file says")
+    seal.add_argument(
+        "--output", type=Path, help="a folder, or for one model a file (default: current folder)"
+    )
+    seal.set_defaults(call=_profile_seal)
     schema = verbs.add_parser("schema", help="the JSON Schema that editors complete from")
     schema.set_defaults(call=_profile_schema)
 
@@ -168,6 +175,18 @@ def _profile_show(options: argparse.Namespace) -> int:
     from modelmedic.profile.loader import load_profile
 
     print(describe(load_profile(options.profile, cwd=Path.cwd())))
+    return EXIT_OK
+
+
+def _profile_seal(options: argparse.Namespace) -> int:
+    from modelmedic import sealing
+    from modelmedic.profile.loader import load_profile
+
+    profile = load_profile(options.profile, cwd=Path.cwd()) if options.profile else None
+    folder = options.folder.expanduser().absolute()
+    made = sealing.seal(folder, profile, tell=lambda line: print(line, file=sys.stderr))
+    for path in sealing.write(made, options.output and options.output.expanduser().absolute()):
+        print(path)
     return EXIT_OK
 
 

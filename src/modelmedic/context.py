@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from modelmedic.profile.model import ModelFile, ModelRepo, Profile
 
@@ -56,6 +57,7 @@ class Context:
     store: str = ""
     own_folders: tuple[str, ...] = ()
     told_by: tuple[tuple[str, str], ...] = ()
+    manifests: tuple[Any, ...] = ()  # of modelmedic.facts.manifest.Manifest, which lies above
 
     @property
     def is_installed(self) -> bool:

@@ -53,6 +53,7 @@ class Examination:
     is_partial: bool = False  # some checks were left out by the person
     interrupts: Interrupts = field(default_factory=Interrupts)
     strict_degraded: bool = False
+    is_low_priority: bool = False
     heal_again: bool = False  # also repairs that did not help in the same state
     is_verbose: bool = False  # -v: a traceback beside the words
     check_seconds: float | None = None  # pytest-timeout's limit of each check; None: it has none

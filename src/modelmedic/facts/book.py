@@ -108,6 +108,10 @@ class FactBook:
         """Begin reading a fact without waiting for it."""
         self._entry(probe, args)
 
+    def is_read(self, probe: Probe[Any], *args: object) -> bool:
+        """Return whether a fact came to its end, with a value or without; begin it if need be."""
+        return self._entry(probe, args).done()
+
     def forget(self) -> None:
         """Drop every fact: the world was changed."""
         with self._lock:

@@ -105,3 +105,32 @@ def new_hasher(algorithm: str) -> Hasher:
         hasher: Hasher = blake3.blake3()
         return hasher
     raise CannotTell(f"Block digests of kind {algorithm!r} are not known to this version.")
+
+
+def differing(wanted: Blocks, found: Blocks, size_bytes: int) -> tuple[tuple[int, int], ...]:
+    """Return the byte ranges [start, end) whose block digests differ; neighbours are one range.
+
+    Args:
+        wanted: Of the content that should be there.
+        found: Of what is there.
+        size_bytes: The end of the last block.
+
+    Raises:
+        CannotTell: They were taken in two ways.
+    """
+    if (wanted.algorithm, wanted.block_bytes) != (found.algorithm, found.block_bytes):
+        raise CannotTell(
+            "Block digests of two kinds cannot be compared: "
+            f"{wanted.algorithm} of {wanted.block_bytes} bytes and {found.algorithm} of "
+            f"{found.block_bytes}."
+        )
+    ranges: list[tuple[int, int]] = []
+    for index in range(max(wanted.count, found.count)):
+        if wanted.digest(index) == found.digest(index):
+            continue
+        start = index * wanted.block_bytes
+        end = min(start + wanted.block_bytes, size_bytes)
+        if ranges and ranges[-1][1] == start:
+            start = ranges.pop()[0]
+        ranges.append((start, end))
+    return tuple(ranges)

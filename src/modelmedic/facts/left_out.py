@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from modelmedic.context import Context, ExpectedFile
-from modelmedic.facts import safe_open
+from modelmedic.facts import safe_open, weights
 from modelmedic.facts.book import FactBook, probe
 from modelmedic.facts.safe_open import FileState, State
 from modelmedic.text import printable
@@ -46,6 +46,16 @@ def is_so(facts: FactBook, model_file: ExpectedFile, state: FileState) -> bool:
     model = model_file.model
     is_gone = state.state in {State.MISSING, State.DANGLING}
     return is_gone and model.is_optional and model.name in facts.get(read_left_out)
+
+
+def why_not_asked(facts: FactBook, model_file: ExpectedFile) -> str:
+    """Return why a file that is not there is not asked for; "" when it is there or asked for."""
+    state = facts.get(weights.read_file_state, model_file.subject)
+    if model_file.file.is_optional and state.state is State.MISSING:
+        return "This file is optional and not there."
+    if is_so(facts, model_file, state):
+        return "This file's model is left out."
+    return ""
 
 
 def loss(context: Context, model_file: ExpectedFile) -> tuple[str, str, str]:

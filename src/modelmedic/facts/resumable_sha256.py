@@ -17,7 +17,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-_CONTEXT_BYTES = 112  # h[8], Nl, Nh, data[16], num, md_len: 28 words of 32 bits
+STATE_BYTES = 112  # h[8], Nl, Nh, data[16], num, md_len: 28 words of 32 bits
 _ROOM_BYTES = 256  # more than any build of it takes, should one have a longer context
 _SAMPLE = bytes(range(256)) * 9
 
@@ -37,7 +37,7 @@ class ResumableSha256:
         if state is None:
             self._library.SHA256_Init(self._context)
         else:
-            ctypes.memmove(self._context, state, _CONTEXT_BYTES)
+            ctypes.memmove(self._context, state, STATE_BYTES)
 
     def update(self, data: bytes | bytearray | memoryview, /) -> None:
         """Take more bytes; other threads run meanwhile. A view must be of writable memory."""
@@ -50,7 +50,11 @@ class ResumableSha256:
 
     def state(self) -> bytes:
         """Return what stands for all bytes so far."""
-        return bytes(self._context.raw[:_CONTEXT_BYTES])
+        return bytes(self._context.raw[:STATE_BYTES])
+
+    def has_more(self) -> bool:
+        """Return whether the library keeps more than `state` takes: then that is not all."""
+        return any(self._context.raw[STATE_BYTES:])
 
     def digest(self) -> bytes:
         """Return the digest of the bytes so far; more may follow."""
@@ -96,8 +100,7 @@ def _passes() -> bool:
     if first.digest() != wanted.digest():
         return False
     wanted.update(_SAMPLE)
-    beyond = second._context.raw[_CONTEXT_BYTES:]
-    return second.digest() == wanted.digest() and not any(beyond)
+    return second.digest() == wanted.digest() and not second.has_more()
 
 
 @cache

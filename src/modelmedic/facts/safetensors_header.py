@@ -7,7 +7,7 @@ Only the first 8 + N bytes are read, whatever the size of the file.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
@@ -108,6 +108,22 @@ def read_header(read_at: ReadAt, size_bytes: int) -> Header:
     promised = LENGTH_BYTES + header_bytes + header.data_bytes
     flaw = _compare(tensors, size_bytes, promised, LENGTH_BYTES + header_bytes)
     return Header(header_bytes, tensors, header.metadata, promised, flaw)
+
+
+def tensors_in(header: Header, ranges: Iterable[tuple[int, int]]) -> tuple[str, ...]:
+    """Return the names of the tensors with a byte in one of the ranges, in the file's order.
+
+    Args:
+        header: Of the file.
+        ranges: [start, end) in bytes, counted from the start of the file.
+    """
+    data_at = LENGTH_BYTES + header.header_bytes
+    spans = [(start - data_at, end - data_at) for start, end in ranges]
+    return tuple(
+        tensor.name
+        for tensor in header.tensors
+        if any(max(tensor.start_bytes, start) < min(tensor.end_bytes, end) for start, end in spans)
+    )
 
 
 def _length(read_at: ReadAt, size_bytes: int) -> int:

@@ -5,25 +5,29 @@ Kept in the state folder, for this user only. What anybody else could have writt
 
 from __future__ import annotations
 
-import json
+import hashlib
 import os
 import re
-import stat
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from modelmedic.errors import CannotTell
+from modelmedic.facts import own_records, safe_open
 from modelmedic.facts.digests import Blocks, Digests
+from modelmedic.facts.safe_open import FileState
+
+Identity = tuple[int | None, ...]
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-MAX_RECORD_BYTES = 64 << 20  # digests of 2 TB
-_FLAGS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
 
 
 def blocks_for(state_dir: Path, sha256: str) -> Digests | None:
     """Return the digests of a content that was once proven here; None when it never was."""
     if not _SHA256.fullmatch(sha256):
         return None
-    value = _read(state_dir / "digests" / f"{sha256}.json")
+    value = own_records.read(state_dir / "digests" / f"{sha256}.json")
     try:
         found = Digests(
             int(value["size_bytes"]),
@@ -55,45 +59,95 @@ def keep_blocks(state_dir: Path, digests: Digests) -> None:
         "block_bytes": digests.blocks.block_bytes,
         "blocks": digests.blocks.digests.hex(),
     }
-    folder = state_dir / "digests"
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    _write(folder / f"{digests.sha256}.json", value)
+    own_records.write(state_dir / "digests" / f"{digests.sha256}.json", value)
 
 
-def _read(path: Path) -> Any:
-    """Return the JSON of a file that only this user could write; an empty table otherwise."""
+@dataclass(frozen=True, slots=True)
+class Seal:
+    """A file was proven: what it was then, its hashes by their algorithm, and the day of it."""
+
+    identity: Identity
+    hashes: Mapping[str, str]
+    sealed_on: str  # "2026-11-25"
+
+
+def identity_of(state: FileState) -> Identity:
+    """Return what a seal knows a file by: size, mtime, ctime, inode.
+
+    Not the device: its number is given anew at each start of the machine.
+    """
+    return state.identity[:4]
+
+
+def is_settled(state: FileState, began_ns: int) -> bool:
+    """Return whether a write after a read that began then would have changed the file's times.
+
+    A write in the same tick of the file system's clock leaves them: a file is not sealed that
+    was written just before it was read. Source: Linux gives times by its timer tick, at most 10 ms
+    (``current_time`` in fs/inode.c); FAT and others keep whole seconds, FAT even ones.
+    """
+    latest = max(state.mtime_ns or 0, state.ctime_ns or 0)
+    is_coarse = latest % 1_000_000_000 == 0
+    return latest + (2_000_000_000 if is_coarse else 50_000_000) <= began_ns
+
+
+def seals_of(state_dir: Path, place: Path) -> dict[str, Seal]:
+    """Return the seals of an install by file, relative to it; empty when there are none."""
+    value = own_records.read(_record(state_dir, place))
+    found: dict[str, Seal] = {}
     try:
-        handle = os.open(path, os.O_RDONLY | _FLAGS)
-    except OSError:
+        for subject, entry in value.get("files", {}).items():
+            identity = tuple(int(number) for number in entry["identity"])
+            hashes = {str(name): str(digest) for name, digest in entry["hashes"].items()}
+            found[subject] = Seal(identity, hashes, str(entry["sealed_on"]))
+    except (AttributeError, KeyError, TypeError, ValueError):
         return {}
-    with os.fdopen(handle, "rb") as stream:
+    return found
+
+
+def keep_seals(state_dir: Path, place: Path, seals: Mapping[str, Seal]) -> None:
+    """Add seals to those of an install; what they replace goes.
+
+    Raises:
+        OSError: They cannot be written.
+    """
+    kept = {**seals_of(state_dir, place), **seals}
+    files = {
+        subject: {
+            "identity": list(seal.identity),
+            "hashes": dict(seal.hashes),
+            "sealed_on": seal.sealed_on,
+        }
+        for subject, seal in kept.items()
+    }
+    own_records.write(_record(state_dir, place), {"place": os.fsdecode(place), "files": files})
+
+
+def verify(state_dir: Path, place: Path, subjects: Iterable[str]) -> dict[str, Seal]:
+    """Return the seals that stand: files that were proven, and were not changed since.
+
+    No byte of them is read.
+    """
+    known = seals_of(state_dir, place)
+    standing: dict[str, Seal] = {}
+    for subject in subjects:
+        seal = known.get(subject)
+        if seal is None:
+            continue
         try:
-            found = os.fstat(handle)
-            if not _is_ours(found) or found.st_size > MAX_RECORD_BYTES:
-                return {}
-            return json.loads(stream.read(MAX_RECORD_BYTES))
-        except (OSError, ValueError, RecursionError):
-            return {}
+            state = safe_open.look(place, subject)
+        except CannotTell:
+            continue
+        if state.is_present and seal.identity == identity_of(state):
+            standing[subject] = seal
+    return standing
 
 
-def _is_ours(found: os.stat_result) -> bool:
-    if not stat.S_ISREG(found.st_mode):
-        return False
-    if not hasattr(os, "getuid"):
-        return True  # Windows: the state folder lies in the user's own profile
-    return found.st_uid == os.getuid() and not stat.S_IMODE(found.st_mode) & 0o077
+def today() -> str:
+    """Return the date of this moment, as a seal has it."""
+    return time.strftime("%Y-%m-%d")
 
 
-def _write(target: Path, value: Any) -> None:
-    """Write a record under a private name, then give it its real one."""
-    private = target.with_name(f".{target.name}.{os.getpid()}")
-    handle = os.open(private, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _FLAGS, 0o600)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            json.dump(value, stream)
-            stream.flush()
-            os.fsync(handle)
-        private.replace(target)
-    except BaseException:
-        private.unlink(missing_ok=True)
-        raise
+def _record(state_dir: Path, place: Path) -> Path:
+    name = hashlib.sha256(os.fsencode(os.path.realpath(place))).hexdigest()[:24]
+    return state_dir / "seals" / f"{name}.json"

@@ -110,11 +110,12 @@ class ModelRepairStrategy(IRecoveryStrategy):
     """Repair the damaged parts of a model file in place of the whole."""
 
     def recoveries(self) -> tuple[str, ...]:
-        """Refuse: files are only fetched whole."""
-        raise self.refused(
-            "parts of a model file cannot be exchanged yet",
-            "Which part is damaged takes hashes of parts; the profile has one for each whole file.",
-            "ModelRedownloadStrategy fetches the whole file (refetch_model_file).",
+        """Return what writes only the damaged parts of a file, or an index from its shards."""
+        return (
+            "repair_damaged_blocks",
+            "fetch_missing_tail",
+            "rewrite_differing_blocks",
+            "rebuild_weight_index",
         )
 
 

@@ -127,6 +127,10 @@ MODEL = Table(
             "byte taken is proven.",
             rule=rules.OUTSIDE,
         ),
+        "manifest": Key(
+            "string",
+            "Manifest with the digests of its files' blocks; a path relative to this file.",
+        ),
         "sources": Key("tables", SOURCE.about, table=SOURCE),
         "files": Key("tables", "The files it must bring.", table=FILE),
     },

@@ -109,8 +109,20 @@ def _merge_all(documents: list[Document]) -> Node:
     merged: Node = {}
     for document in reversed(documents):
         _refuse(check_removals(merged, document.data), [document])
-        merged = merge(merged, document.data)
+        merged = merge(merged, _with_places(document))
     return merged
+
+
+def _with_places(document: Document) -> Node:
+    """Return a file's data with paths beside it made absolute: another file may inherit them."""
+    folder = document.file.absolute().parent
+    models = [
+        each | {"manifest": str(folder / _expanded(each["manifest"]))}
+        if each.get("manifest")
+        else each
+        for each in document.data.get("models", [])
+    ]
+    return document.data | ({"models": models} if "models" in document.data else {})
 
 
 def _refuse(problems: list[Problem], documents: list[Document], merged: Node | None = None) -> None:

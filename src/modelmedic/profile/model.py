@@ -53,6 +53,7 @@ class ModelRepo:
     task: str = ""
     is_optional: bool = False  # the app runs without it and can do less
     also_in: tuple[str, ...] = ()  # folders of this machine that may hold the same files
+    manifest: str = ""  # absolute path of a manifest; "": there is none
 
     @property
     def total_bytes(self) -> int:
