@@ -10,6 +10,7 @@ import pytest
 from modelmedic.context import Context, ExpectedFile
 from modelmedic.errors import CannotTell
 from modelmedic.facts import (
+    file_hashes,
     install_scan,
     left_out,
     safe_open,

@@ -134,10 +134,8 @@ def _hash(
 def _skip_unasked(facts: FactBook, model_file: ExpectedFile) -> None:
     if why := left_out.why_not_asked(facts, model_file):
         pytest.skip(why)
-    if model_file.file.git_blob:  # a small text
-        content = facts.get(weights.read_content, model_file.subject)
-        if content.is_edited(model_file.file):
-            pytest.skip("Somebody edited this file: weights.intact shows it, and it is left.")
+    if facts.get(weights.read_content, model_file.subject).is_edited(model_file.file):
+        pytest.skip("Somebody edited this file: weights.intact shows it, and it is left.")
 
 
 def _unsteady(
