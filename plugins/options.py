@@ -15,7 +15,6 @@ from modelmedic import discovery, examination, rooms
 from modelmedic.context import Context
 from modelmedic.errors import CannotTell, ModelmedicError
 from modelmedic.examination import Examination
-from modelmedic.facts import references
 from modelmedic.facts.book import FactBook
 from modelmedic.healing.engine import Budget, Engine
 from modelmedic.healing.registry import Registry
@@ -155,7 +154,7 @@ def _examination(config: pytest.Config) -> Examination:
     )
     context, hub = _with_embedded_hub(config, context, told)
     context = dataclasses.replace(context, manifests=_manifests(config, profile))
-    context = references.completed(context)  # by the manifests of the context too
+    context = discovery.completed(context)  # by the manifests of the context too
     mode = _mode(config)
     is_closing = os.environ.get("MODELMEDIC_CLOSING_PASS") == "1"
     engine = Engine(context, budget=_budget(config), extras=_extras(config, mode))

@@ -70,8 +70,10 @@ def hollow(patient):
     write(0, 0)
     patient.judge(SHARD)
     write(1 << 20, 4 << 20)
-    content = patient.facts().get(patient.checks.weights.read_content, f"model/{SHARD}")
-    if not content.holes:
+    with path.open("rb") as stream:
+        can_tell = hasattr(os, "SEEK_HOLE")
+        first = os.lseek(stream.fileno(), 0, os.SEEK_HOLE) if can_tell else len(data)
+    if first >= len(data):
         pytest.skip("This file system keeps no holes, or does not tell of them.")
     return write
 

@@ -9,14 +9,16 @@ import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from modelmedic import rooms
 from modelmedic.context import Context
 from modelmedic.errors import BadInstall
-from modelmedic.facts import cache_layout
-from modelmedic.facts.cache_layout import Cache
 from modelmedic.profile.model import ModelRepo, Profile
 from modelmedic.text import printable
+
+if TYPE_CHECKING:
+    from modelmedic.facts.cache_layout import Cache
 
 # Files with these endings hold weights; a config.json or README.md lies in any folder.
 _WEIGHTS = (".safetensors", ".pth", ".pt", ".ckpt", ".bin", ".gguf", ".onnx")
@@ -86,6 +88,21 @@ def discover(
     )
 
 
+def completed(context: Context) -> Context:
+    """Return the context with what the profile leaves open told by what lies on this machine.
+
+    To be called when the manifests of the run are known: see `modelmedic.facts.references`.
+    """
+    models = context.profile.models
+    is_known = all(model.files and all(f.is_known for f in model.files) for model in models)
+    is_there = any(_is_folder(context.model_dir(model)) for model in models)
+    if is_known or not (is_there or getattr(context, "manifests", ())):
+        return context
+    from modelmedic.facts import references  # here: most profiles say everything
+
+    return references.completed(context)
+
+
 def model_folder(place: Path, model: ModelRepo) -> str:
     """Return the folder of ``model`` in ``place``: the first that holds any of its files.
 
@@ -127,8 +144,12 @@ def _find_install(profile: Profile, given: str | None, cwd: Path) -> tuple[Path 
 
 def _find_cache(profile: Profile, install: Path | None) -> Cache | None:
     """Return the cache that the install is or lies in; one beside a plain model is not meant."""
-    cache = cache_layout.find(install, profile.models) if install else None
-    if cache is None or install is None or cache.is_around:
+    if install is None:
+        return None
+    from modelmedic.facts import cache_layout  # here: a machine is also looked at without install
+
+    cache = cache_layout.find(install, profile.models)
+    if cache is None or cache.is_around:
         return cache
     models = profile.models
     is_plain = any(_holds(install, folder, model) for model in models for folder in model.folders)

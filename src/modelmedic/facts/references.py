@@ -59,8 +59,7 @@ def completed(context: Context) -> Context:
     """
     models, told = [], []
     for model, folder in zip(context.profile.models, context.model_folders, strict=True):
-        is_known = bool(model.files) and all(map(_is_known, model.files))
-        if is_known:
+        if model.files and all(file.is_known for file in model.files):
             models.append(model)
             continue
         files = tuple(_complete(context, model, folder))
@@ -185,7 +184,7 @@ def _complete(context: Context, model: ModelRepo, folder: str) -> Iterator[tuple
             lambda path: read_blob_name(place, folder, path),
             lambda path: read_pointer(place, folder, path),
         ):
-            if _is_known(known):
+            if known.is_known:
                 break
             reference = rung(file.path)
             if reference is not None and (more := _merged(known, reference)) != known:
@@ -193,11 +192,6 @@ def _complete(context: Context, model: ModelRepo, folder: str) -> Iterator[tuple
                 words.append(reference.source)
         said = [each for each in dict.fromkeys(words) if each]
         yield known, " and ".join(said) if len(said) > 1 else (said or [PROFILE])[0]
-
-
-def _is_known(file: ModelFile) -> bool:
-    has_size = file.size_bytes is not None and file.is_certain
-    return has_size and bool(file.sha256 or file.git_blob)
 
 
 def _merged(file: ModelFile, reference: Reference) -> ModelFile:

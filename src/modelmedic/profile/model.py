@@ -25,6 +25,12 @@ class ModelFile:
     is_optional: bool = False
     source: str = ""
 
+    @property
+    def is_known(self) -> bool:
+        """Return whether its size is certain and a hash of it is stated."""
+        has_size = self.size_bytes is not None and self.is_certain
+        return has_size and bool(self.sha256 or self.git_blob)
+
 
 @dataclass(frozen=True, slots=True)
 class ModelSource:
