@@ -128,7 +128,10 @@ def test_no_strategy_changes_anything_by_itself():
 
 def test_a_family_has_its_own_recoveries_and_those_of_its_strategies(registry):
     names = [entry.name for entry in registry.for_family("model_validation")]
-    assert names == ["move_misplaced_model_file", "refetch_model_file"]
+    assert names == [
+        "move_misplaced_model_file", "rebuild_weight_index", "fetch_missing_tail",
+        "repair_damaged_blocks", "rewrite_differing_blocks", "refetch_model_file",
+    ]  # fmt: skip
     assert [entry.name for entry in registry.for_family("network_failure")] == [
         "refetch_model_file"
     ]
@@ -143,7 +146,8 @@ def test_named_recoveries_are_all_that_is_tried(registry):
 def test_several_families_are_tried_in_their_order_each_recovery_once(registry):
     chain = registry.chain(["network_failure", "model_validation", "configuration"])
     assert [entry.name for entry in chain] == [
-        "refetch_model_file", "move_misplaced_model_file", "restore_config",
+        "refetch_model_file", "move_misplaced_model_file", "rebuild_weight_index",
+        "fetch_missing_tail", "repair_damaged_blocks", "rewrite_differing_blocks", "restore_config",
     ]  # fmt: skip
 
 
