@@ -32,12 +32,12 @@ from measuring import CHECKOUT, line, own_environment
 
 sys.path.insert(0, str(CHECKOUT / "src"))
 
-from modelmedic.facts import damage, safe_open  # noqa: E402 - the checkout comes first
-from modelmedic.facts.digests import BLOCK_BYTES, Blocks, block_algorithm, new_hasher  # noqa: E402
-from modelmedic.operations.aside import seen  # noqa: E402
-from modelmedic.operations.base import Workshop  # noqa: E402
-from modelmedic.operations.tree import Tree  # noqa: E402
-from modelmedic.operations.write_blocks import WriteBlocks  # noqa: E402
+from modelmedic.facts import damage, safe_open
+from modelmedic.facts.digests import BLOCK_BYTES, Blocks, block_algorithm, new_hasher
+from modelmedic.operations.aside import seen
+from modelmedic.operations.base import Workshop
+from modelmedic.operations.tree import Tree
+from modelmedic.operations.write_blocks import WriteBlocks
 
 MIB = 1 << 20
 SIZE_MIB = 1024
@@ -109,9 +109,7 @@ def _serve(place: Path) -> tuple[subprocess.Popen[str], str]:
     return hub, f"{hub.stdout.readline().strip()}/local/folder/resolve/main/{NAME}"
 
 
-def _repaired(
-    place: Path, address: str, sha256: str, blocks: Blocks, run: int
-) -> dict[str, float]:
+def _repaired(place: Path, address: str, sha256: str, blocks: Blocks, run: int) -> dict[str, float]:
     """Flip a byte, then locate and repair it."""
     install = place / "install"
     path, size_bytes = install / NAME, blocks.count * BLOCK_BYTES
