@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import random
+import time
 
 import pytest
 from blocks_support import (
@@ -25,7 +26,7 @@ from blocks_support import (
 )
 
 from modelmedic.errors import RecoveryFailed, RecoveryRefused
-from modelmedic.operations import kinds, whole_hash
+from modelmedic.operations import expiry, kinds, whole_hash
 from modelmedic.operations.new_blocks import NewBlocks
 from modelmedic.operations.write_blocks import WriteBlocks
 from modelmedic.testing.hub import Fault, LoopbackHub
@@ -264,3 +265,25 @@ def test_its_cost_is_the_damage():
     assert change.cost().fetch_bytes == 8 << 20
     assert change.cost().disk_bytes == 16 << 20
     assert change.cost().risk == "safe"
+
+
+def test_the_replaced_bytes_are_counted_and_let_go_like_other_kept_files(
+    hub, tmp_path, monkeypatch
+):
+    install = make_install(tmp_path / "install", "flips")
+    shop, change = workshop(install), operation(install, "flips", address(hub))
+    note = change.prepare(shop, "seat")
+    change.apply(shop, note)
+    monkeypatch.setattr(expiry, "KEEP_BYTES", BLOCK)
+
+    def expire(*needed):
+        return expiry.expire(
+            shop, now_seconds=time.time(), is_needed=lambda path: path in needed,
+            is_on_record=lambda _path: True, told=lambda _sentence: None,
+        )  # fmt: skip
+
+    assert expire(note["aside"]) == 0
+    assert expire() > 2 * BLOCK
+    with pytest.raises(RecoveryRefused, match="no longer kept"):
+        change.undo(shop, note)
+    assert (install / PATH).read_bytes() == GOOD
