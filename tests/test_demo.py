@@ -80,7 +80,7 @@ def leave_lock(desk):
 
 
 BREAKAGES = {
-    "cut-shard": (cut_shard, f"weights.intact[{SHARD}]", "refetch_model_file"),
+    "cut-shard": (cut_shard, f"weights.intact[{SHARD}]", "fetch_missing_tail"),
     "missing-folder": (remove_outputs, "install.folders[outputs]", "create_missing_folder"),
     "misplaced": (misplace_shard, f"weights.present[{SHARD}]", "move_misplaced_model_file"),
     "bad-settings": (break_settings, "config.readable[settings.json]", "restore_config"),
@@ -184,7 +184,7 @@ def test_undo_puts_the_broken_bytes_back(desk):
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert "refetch_model_file" in done.stdout
+    assert "fetch_missing_tail" in done.stdout
     assert snapshot(desk.folder) == before
 
 
