@@ -97,6 +97,7 @@ def test_wrong_options(desk, option, word):
     ("name", "value", "word"),
     [
         ("MODELMEDIC_STAGE", "nonsense", "preflight"),
+        ("MODELMEDIC_BANDWIDTH", "fast", "whole number"),
         ("MODELMEDIC_HEAL", "maybe", "apply"),
         ("MODELMEDIC_OFFLINE", "maybe", "MODELMEDIC_OFFLINE=maybe"),
         ("MODELMEDIC_ALLOW", "all", "destructive"),

@@ -168,3 +168,15 @@ def test_the_record_of_a_download_goes_with_it(hub, shop):
     apply(fetch_of(hub, size_bytes=len(GOOD)), shop)
     assert shop.fetched_bytes == len(GOOD)
     assert not list(parts.iterdir())
+
+
+def test_the_record_decides_what_a_resume_trusts(hub, shop):
+    hub.fault("cdn GET", Fault(cut_after_bytes=150_000))
+    hub.fault("cdn GET", Fault(status=404), times=None)
+    with pytest.raises(RecoveryFailed):
+        apply(fetch_of(hub, size_bytes=len(GOOD)), shop)
+    hub.clear()
+    own(shop, SHA, bytes(150_000))  # as a power loss leaves it
+    apply(fetch_of(hub, size_bytes=len(GOOD)), shop)
+    assert shop.fetched_bytes == 150_000 + len(GOOD)
+    assert (shop.tree.root / "a.safetensors").read_bytes() == GOOD

@@ -12,7 +12,7 @@ import sys
 import threading
 
 import pytest
-from fetch_support import raw, reply
+from fetch_support import asked_from, raw, reply
 from network_support import VARIABLES
 
 from modelmedic import exchange, patience, transfer
@@ -76,6 +76,22 @@ def test_nor_one_that_breaks_off_again_and_again(hub, part, monkeypatch):
     fault = Fault(bytes_per_second=400_000, cut_after_bytes=50_000)  # before a window is full
     hub.fault("cdn GET", fault, times=None)
     assert transfer.fetch(url(hub), part, WANTED, extras=NO_SLEEP) == len(DATA)
+
+
+def test_what_brings_next_to_nothing_renews_no_deadline(part, monkeypatch):
+    monkeypatch.setattr(transfer, "_seconds_for", lambda _wanted: 1.5)
+    monkeypatch.setattr(patience, "FLOOR_WINDOW_SECONDS", 0.1)
+    monkeypatch.setattr(patience, "MAX_ROUNDS", 2000)
+
+    def answer(_server, connection, head):
+        start = asked_from(head) or 0
+        told = f"Content-Range: bytes {start}-{len(DATA) - 1}/{len(DATA)}"
+        rest = f"Content-Length: {len(DATA) - start}"
+        body = DATA[start : start + 1]
+        connection.sendall(reply("206 Partial Content", told, rest, length=False, body=body))
+
+    with raw(answer) as server, pytest.raises(TransferFailed, match="time allowed"):
+        transfer.fetch(server.url, part, WANTED, extras=NO_SLEEP)
 
 
 # -- signed addresses ------------------------------------------------------------------------------

@@ -205,3 +205,21 @@ def test_a_run_that_judges_nothing_heals_nothing_and_claims_nothing(room, option
         assert "test_first" in run.out
         assert not run.folder.exists()
         assert not (room.folder / "state").exists()
+
+
+CAPPED = """
+@pytest.mark.check("room.capped", area="install")
+def test_capped(request):
+    "The repairs of this run know the cap."
+    from modelmedic import examination
+    cap = examination.of(request.config).engine.shop.extras.get("bandwidth")
+    raise Unhealthy(f"cap {cap.bytes_per_second if cap else None}", "", "", subject="x")
+"""
+
+
+@pytest.mark.parametrize(
+    "options", [[], ["--bandwidth=2000000"], ["-o", "modelmedic_bandwidth=2000000"]]
+)
+def test_the_bandwidth_reaches_the_repairs(room, options):
+    run = room.run(CAPPED, *options)
+    assert f"cap {2_000_000 if options else None}" in run.out

@@ -95,7 +95,10 @@ def asked(hub):
 
 def test_what_was_received_is_gone_on_from_inside_a_block_too(hub, part):
     part.cut(hub, 350_123)
-    assert part.fetch(url(hub)) == len(DATA) - 350_123
+    done = []
+    assert part.fetch(url(hub), progress=done.append) == len(DATA) - 350_123
+    assert done[:3] == [100_000, 200_000, 300_000]  # while it is read
+    assert done[-1] == len(DATA)
     assert part.content == DATA
 
 

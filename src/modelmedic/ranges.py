@@ -184,16 +184,15 @@ def _ask_once(url: str, order: _Order, meter: Meter, exchange: Exchange) -> None
         body = body_of(answer, start)
         _refuse_other(body, answer, end, order.size_bytes)
         meter.start_window()
-        at, upto = body.start, order.end if body.start != start else end
-        if answer.status_code == HTTPStatus.OK:
-            upto = order.end
+        is_whole = answer.status_code == HTTPStatus.OK
+        at, upto = body.start, order.end if is_whole else end
         for block, waited_seconds in _blocks(exchange, answer):
             if at + len(block) > (body.end or order.size_bytes):
                 raise TransferFailed("The server sent more bytes than it announced.")
             order.offer(at, block)
             at += len(block)
             meter.add(len(block), waited_seconds, order.handed)
-            if at >= upto and answer.status_code == HTTPStatus.OK:
+            if is_whole and at >= upto:
                 return  # the rest of the file is not wanted
     if at < upto:
         is_piece = body.end is not None and at >= body.end

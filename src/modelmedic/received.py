@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -57,17 +57,25 @@ class Received:
         handle: Descriptor of the part, open for reading and writing.
         wanted: What must come out; its block digests, if they are known, prove each block.
         record: Descriptor of the record; None keeps none.
+        progress: Called with the bytes found proven, while they are read.
 
     Raises:
         OSError: The files cannot be read or written.
     """
 
-    def __init__(self, handle: int, wanted: Wanted, record: int | None) -> None:
+    def __init__(
+        self,
+        handle: int,
+        wanted: Wanted,
+        record: int | None,
+        progress: Callable[[int], None] = lambda _total: None,
+    ) -> None:
         self.at = 0
         self.source = ""
         self._handle = handle
         self._wanted = wanted
         self._record = record
+        self._progress = progress
         self.known = _usable(wanted)
         self._lines: list[tuple[int, bytes]] = []
         self._whole = hashlib.sha256()
@@ -237,6 +245,7 @@ class Received:
             return False
         self._lines.append((self._in_block, digest))
         self._begin_block()
+        self._progress(self.at)
         return True
 
     # -- the record ------------------------------------------------------------------------------

@@ -138,12 +138,12 @@ def fetch(
         OSError: The file cannot be written.
     """
     extras = extras or {}
-    meter = meter_of(extras, Deadline(_seconds_for(wanted)), progress, budget_bytes)
-    received = Received(handle, wanted, record)
+    received = Received(handle, wanted, record, progress)
     if stranger is not None:
         received.adopt(stranger)
     if received.is_met:
         return 0
+    meter = meter_of(extras, Deadline(_seconds_for(wanted)), progress, budget_bytes)
     try:
         with Exchange(extras.get("tokens", {}), meter.deadline, wanted.sha256) as exchange:
             if _is_fetched(_Fetch(url, wanted, received, meter, exchange)):
