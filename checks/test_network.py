@@ -203,7 +203,9 @@ def test_saved_hub_token_is_accepted(
         pytest.skip("No Hub token is saved; public models need none.")
     if token.verdict == "unused":
         pytest.skip("HF_HUB_DISABLE_IMPLICIT_TOKEN is set: clients do not send the saved token.")
-    if words := access_words.of_token(token):
+    if token.verdict == "refused" and _is_open_without(facts, endpoint):
+        _say(degraded, access_words.of_token_worked_around(token))
+    elif words := access_words.of_token(token):
         _lost(endpoint, words, degraded, status=token.status, home=token.home)
     if token.verdict == "not-sent":
         degraded(
@@ -214,6 +216,19 @@ def test_saved_hub_token_is_accepted(
     if token.verdict == "unclear":
         said = token.failure.kind if token.failure else f"HTTP {token.status}"
         raise CannotTell(f"The Hub at {token.home} did not say whether it takes the token: {said}.")
+
+
+def _is_open_without(facts: FactBook, endpoint: Endpoint) -> bool:
+    """Return whether the profile's models come from this Hub, and it gives them to anybody.
+
+    A refused token is never sent along (`hub_access.read_repo`), so these answers say so.
+    """
+    asked = network.samples(endpoint, facts.profile)
+    try:
+        repos = [facts.get(hub_access.read_repo, endpoint, *each) for each in asked]
+    except CannotTell:
+        return False
+    return bool(repos) and not any(access_words.of_repo(repo, "") for repo in repos)
 
 
 @pytest.mark.check("network.hub-access", area="network", needs=["network.http"], severity="major")

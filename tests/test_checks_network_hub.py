@@ -38,9 +38,37 @@ def test_an_accepted_token_holds(hub, home, tmp_path, monkeypatch):
     assert run.losses == []
 
 
-def test_an_expired_token_fails_and_is_told_nowhere(hub, home, tmp_path, monkeypatch):
+def test_an_expired_token_is_worked_around_where_the_models_are_public(
+    hub, home, tmp_path, monkeypatch
+):
     monkeypatch.setenv("HF_TOKEN", "hf_expiredSecret")
-    error = verdict(Run(tmp_path, home), "test_saved_hub_token_is_accepted")
+    run = Run(tmp_path, home)
+    run.check("test_saved_hub_token_is_accepted")
+    (loss,) = run.losses
+    assert "the variable HF_TOKEN" in loss[0]
+    assert "works around it" in loss[0]
+    assert "unset HF_TOKEN" in loss[2]
+    assert "hf auth login" in loss[2]
+    assert loss[3] == "expired-token-breaks-public-repo"
+    assert "expiredSecret" not in repr(run.losses)
+
+
+def test_an_expired_token_of_a_file_is_taken_away_by_the_hubs_own_command(
+    hub, home, tmp_path, monkeypatch
+):
+    (tmp_path / "token").write_text("hf_expiredSecret")
+    monkeypatch.setenv("HF_TOKEN_PATH", str(tmp_path / "token"))
+    run = Run(tmp_path, home)
+    run.check("test_saved_hub_token_is_accepted")
+    assert run.losses[0][2].startswith("hf auth logout ")
+
+
+def test_an_expired_token_fails_where_the_model_needs_one(hub, home, tmp_path, monkeypatch):
+    hub.add_repo("acme/gated", {"a.safetensors": b"w" * 5000}, gated=True)
+    monkeypatch.setenv("HF_TOKEN", "hf_expiredSecret")
+    gated = ModelSource("hub", "acme/gated", "main", "hub")
+    model = ModelRepo("m", (".",), "native", (ModelFile("a.safetensors", 5000),), (gated,))
+    error = verdict(Run(tmp_path, home, models=(model,)), "test_saved_hub_token_is_accepted")
     assert error.failure_id == "expired-token-breaks-public-repo"
     assert "the variable HF_TOKEN" in error.what
     assert "hf auth login" in error.next_step

@@ -78,6 +78,7 @@ DOUBTFUL = {
     "made-name": (b"\x80\x04ccollections\nOrderedDict\n)R\x8c\x06system\x93.", "made while it"),
     "bytes-as-name": (b"\x80\x04C\x05posix\x8c\x06system\x93.", "made while it"),
     "calls-a-value": (b"\x80\x04N)R.", "does not import"),
+    "obj-of-a-value": (b"(No.", "does not import"),
     "changes-a-class": (b"ctorch\nTensor\n}" + text(b"x") + b"Nsb.", "changes torch.Tensor"),
     "cut": (b"\x80\x02}q\x00", "damaged"),
     "no-memo": (b"\x80\x04h\x07.", "damaged"),

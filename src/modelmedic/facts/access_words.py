@@ -106,6 +106,24 @@ def of_token(fact: TokenFact) -> Words | None:
     return None
 
 
+def of_token_worked_around(fact: TokenFact) -> Words:
+    """Return what stays lost while a refused token is saved and the models are public."""
+    variable = fact.where.removeprefix("the variable ")
+    remove = (
+        f"unset {variable}   (PowerShell: Remove-Item Env:{variable})"
+        if variable != fact.where
+        else "hf auth logout"
+    )
+    return Words(
+        f"The Hub at {fact.home} does not accept the saved token (HTTP 401); it stands in "
+        f"{fact.where}. modelmedic works around it: it fetches public models without one.",
+        "It is expired or was revoked. Other clients send it anyway, and then even public models "
+        "are refused.",
+        f"{remove}   takes it away, or log in again with: hf auth login",
+        TOKEN_ID,
+    )
+
+
 def of_repo(fact: RepoFact, where: str) -> Words | None:
     """Return why a client could not download from a repo; None when it could.
 
