@@ -22,7 +22,7 @@ title = "T"
 name = "one"
 folders = ["model"]
 layout = "native"
-files = [{{ path = "w.bin", size_bytes = {size}, sha256 = "{sha256}" }}]
+files = [{{ path = "w.dat", size_bytes = {size}, sha256 = "{sha256}" }}]
 """
 # Reads 256 KiB in 20 ms, so that a person can press Ctrl-C in the midst of a file.
 SLOW = """
@@ -42,7 +42,7 @@ class Bench:
     def __init__(self, folder):
         self.folder = folder
         (folder / "install/model").mkdir(parents=True)
-        self.file = folder / "install/model/w.bin"
+        self.file = folder / "install/model/w.dat"
         self.file.write_bytes(CONTENT)
         self.profile(CONTENT)
         time.sleep(0.1)  # a file is sealed that was not written just now
