@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import os
 import shutil
 import socket
@@ -25,6 +26,8 @@ LOCK = "model/.cache/huggingface/download/x.safetensors.lock"
 STRAY = "wrong-name.bin"
 CACHED, COMMIT = "models--modelmedic--demo", "0123456789abcdef" * 2 + "01234567"
 SNAPSHOT_SHARD = f"{CACHED}/snapshots/{COMMIT}/{SHARD.partition('/')[2]}"
+REF = f"{CACHED}/refs/main"
+LISTING = f"{CACHED}/trees/{COMMIT}.json"
 PART = "model/.cache/huggingface/download/x.12345678.incomplete"
 PROFILES = Path(__file__).parent / "conformance_profiles"
 RECORD = "modelmedic-left-out.json"
@@ -124,6 +127,24 @@ def prepare_cache(install):
         link.symlink_to(os.path.relpath(repo / "blobs" / etag, link.parent))
     (repo / "refs").mkdir()
     (repo / "refs" / "main").write_text(COMMIT)
+
+
+def empty_the_ref(install):
+    os.truncate(install / REF, 0)
+
+
+def add_a_snapshot(install):
+    (install / CACHED / "snapshots" / ("f" * 40)).mkdir()
+
+
+def omit_a_shard(install):
+    listed = {"format_version": 1, "files": {}}
+    for path, content in demo_files().items():
+        if path != SHARD.partition("/")[2]:
+            file = HubFile.of(path, content)
+            listed["files"][path] = {"size": file.size_bytes, "blob_id": file.git_oid}
+    (install / LISTING).parent.mkdir()
+    (install / LISTING).write_text(json.dumps(listed))
 
 
 def unlink_a_shard(install):
@@ -266,6 +287,21 @@ CASES = (
         break_install=unlink_a_shard,
         spoil=flip_a_byte_of_the_blob,
         spoil_options=("--offline",),  # else a later recovery of the chain fetches the file
+    ),
+    Case(
+        recovery="restore_hub_ref",
+        check="weights.refs[demo]",
+        category="validation",
+        prepare=prepare_cache,
+        break_install=empty_the_ref,
+        spoil=add_a_snapshot,
+    ),
+    Case(
+        recovery="set_aside_hub_listing",
+        check="weights.tree[demo]",
+        category="validation",
+        prepare=prepare_cache,
+        break_install=omit_a_shard,
     ),
     Case(
         recovery="set_aside_orphaned_partials",

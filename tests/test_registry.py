@@ -129,9 +129,11 @@ def test_no_strategy_changes_anything_by_itself():
 def test_a_family_has_its_own_recoveries_and_those_of_its_strategies(registry):
     names = [entry.name for entry in registry.for_family("model_validation")]
     assert names == [
-        "move_misplaced_model_file", "copy_identical_file", "bring_up_model",
-        "replace_pointer_or_page", "refetch_model_file", "fetch_from_alternative_source",
-        "skip_optional_model",
+        "relink_hub_snapshot", "restore_hub_ref", "set_aside_hub_listing",
+        "move_misplaced_model_file", "copy_identical_file", "rebuild_weight_index",
+        "bring_up_model", "repair_damaged_blocks", "fetch_missing_tail",
+        "replace_pointer_or_page", "rewrite_differing_blocks", "refetch_model_file",
+        "fetch_from_alternative_source", "skip_optional_model",
     ]  # fmt: skip
     assert [entry.name for entry in registry.for_family("network_failure")] == [
         "copy_identical_file", "refetch_model_file", "fetch_from_alternative_source",
@@ -145,12 +147,13 @@ def test_named_recoveries_are_all_that_is_tried(registry):
 
 
 def test_several_families_are_tried_in_their_order_each_recovery_once(registry):
-    chain = registry.chain(["network_failure", "model_validation", "configuration"])
-    assert [entry.name for entry in chain] == [
+    families = ["network_failure", "model_validation", "configuration"]
+    names = [entry.name for entry in registry.chain(families)]
+    assert names[:3] == [
         "copy_identical_file", "refetch_model_file", "fetch_from_alternative_source",
-        "move_misplaced_model_file", "bring_up_model", "replace_pointer_or_page",
-        "skip_optional_model", "restore_config",
     ]  # fmt: skip
+    assert names[-1] == "restore_config"
+    assert len(names) == len(set(names)) == len(registry.for_family("model_validation")) + 1
 
 
 # --- names

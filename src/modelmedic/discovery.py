@@ -96,7 +96,7 @@ def completed(context: Context) -> Context:
     models = context.profile.models
     is_known = all(model.files and all(f.is_known for f in model.files) for model in models)
     is_there = any(_is_folder(context.model_dir(model)) for model in models)
-    if is_known or not (is_there or getattr(context, "manifests", ())):
+    if is_known or not (is_there or context.manifests):
         return context
     from modelmedic.facts import references  # here: most profiles say everything
 

@@ -57,7 +57,7 @@ def incomplete_tree(tree: Tree) -> Unhealthy:
         f"{shown}{', ...' if len(tree.missing) > _SHOWN else ''}.",
         "The Hub's client takes it for the whole repo: it never fetches what is omitted, and "
         "reports success.",
-        "Move it aside; the next download with network writes it anew and fetches the rest.",
+        "--heal moves it aside; the next download writes it anew and fetches the rest.",
         subject=tree.subject,
         evidence={"files_omitted": len(tree.missing), "files": shown},
     )
