@@ -23,6 +23,7 @@ from modelmedic.profile.model import Profile
 from modelmedic.text import quoted
 
 if TYPE_CHECKING:
+    from modelmedic.facts.digests import Digests
     from modelmedic.healing.planfile import PlanFile
 
 DEFAULT_PROFILE = "wan2.2-ti2v-5b"
@@ -157,7 +158,7 @@ def _examination(config: pytest.Config) -> Examination:
     context = discovery.completed(context)  # by the manifests of the context too
     mode = _mode(config)
     is_closing = os.environ.get("MODELMEDIC_CLOSING_PASS") == "1"
-    engine = Engine(context, budget=_budget(config), extras=_extras(config, mode))
+    engine = Engine(context, budget=_budget(config), extras=_extras(config, mode, context))
     facts = FactBook(context, engine.generation)
     report_dir = Path(told.get("report_dir") or _report_dir(config, context))
     if is_closing:  # what the run before it hashed
@@ -223,9 +224,15 @@ def _tokens(mode: str) -> dict[str, str]:
         return {}  # network.hub-token says what is wrong with it
 
 
-def _extras(config: pytest.Config, mode: str) -> dict[str, Any]:
-    """Return what repairs that fetch need: the token, and the limit of the bandwidth."""
-    found: dict[str, Any] = {"tokens": _tokens(mode)}
+def _extras(config: pytest.Config, mode: str, context: Context) -> dict[str, Any]:
+    """Return what repairs that fetch need: tokens, digests of blocks, the limit of bandwidth."""
+
+    def digests(sha256: str) -> Digests | None:
+        from modelmedic.facts import known_digests
+
+        return known_digests.known(context, sha256)
+
+    found: dict[str, Any] = {"tokens": _tokens(mode), "digests": digests}
     given = _setting(config, "bandwidth")
     if given:
         from modelmedic.patience import LEAST_BANDWIDTH, Bandwidth

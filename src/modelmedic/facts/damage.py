@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from modelmedic.errors import CannotTell
-from modelmedic.facts import checkpoint_zip, safe_open, seals
+from modelmedic.facts import checkpoint_zip, known_digests, safe_open
 from modelmedic.facts.book import FactBook, probe
 from modelmedic.facts.digests import Blocks, block_count, new_hasher
 from modelmedic.facts.safe_open import SafeFile
@@ -78,7 +78,7 @@ def read_damage(facts: FactBook, subject: str, size_bytes: int, sha256: str) -> 
         key = ("damage", sha256, size_bytes, *state.identity)
         known: Damage | None = facts.memo.get(key)
         if known is None:
-            listed = seals.blocks_for(facts.context.state_dir, sha256)
+            listed = known_digests.known(facts.context, sha256)
             blocks = listed.blocks if listed and listed.size_bytes == size_bytes else None
             known = facts.memo[key] = locate(file, size_bytes, blocks)
             if file.has_changed():

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from modelmedic.context import Context
 from modelmedic.errors import RecoveryRefused
-from modelmedic.facts import damage, safe_open, weights
+from modelmedic.facts import damage, hub_cache, safe_open, weights
 from modelmedic.facts.book import FactBook
 from modelmedic.facts.weights import Kind
 from modelmedic.operations.aside import Was
@@ -143,7 +143,7 @@ def _target(context: Context, subject: str, *, needs_source: bool) -> _Target:
     state = safe_open.look(context.place, subject)
     if not state.is_present or state.resolved is None:
         raise RecoveryRefused(state.sentence())
-    _refuse_shared(state, file.sha256)
+    _refuse_shared(context, state, file.sha256)
     target = _Target(
         subject,
         _inside(context, state.resolved, subject),
@@ -180,11 +180,13 @@ def _inside(context: Context, resolved: Path, subject: str) -> str:
         ) from None
 
 
-def _refuse_shared(state: safe_open.FileState, sha256: str) -> None:
+def _refuse_shared(context: Context, state: safe_open.FileState, sha256: str) -> None:
     """Refuse bytes that other names, models or programs may use as well."""
     why = ""
     if (state.link_count or 1) > 1:
         why = "it has other names (hard links), whose bytes would change with it"
+    elif context.store == "hub":
+        why = hub_cache.real_subject(context, state.subject)[1]
     elif state.is_link and state.resolved is not None:
         folder = state.resolved.parent
         is_split = len(folder.name) == 2 and folder.parent.name == "blobs"  # noqa: PLR2004

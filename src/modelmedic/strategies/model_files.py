@@ -12,10 +12,11 @@ from modelmedic.facts.book import FactBook
 from modelmedic.facts.weights import Kind
 from modelmedic.operations import mounts
 from modelmedic.operations.base import Operation
+from modelmedic.operations.fetch_file import FetchFile
 from modelmedic.operations.import_file import ImportFile
 from modelmedic.operations.kinds import MakeDir, Rename
 from modelmedic.operations.tree import Tree
-from modelmedic.strategies import files, weights
+from modelmedic.strategies import landing, weights
 from modelmedic.text import counted, printable, size
 
 # What a failed download leaves in place of a file: nothing of it is worth a comparison.
@@ -31,16 +32,16 @@ def plan_copy(facts: FactBook, context: Context, subject: str) -> Iterator[Opera
     wanted = weights.expected(context, subject)
     if wanted.file.size_bytes is None or not wanted.file.sha256:
         raise RecoveryRefused(f"{printable(subject)} cannot be recognised: no hash is known.")
-    operation = _imported(facts, context, wanted)
-    if operation is None:
+    found = _imported(facts, context, wanted)
+    if found is None:
         raise RecoveryRefused(
             f"No file elsewhere on this machine was found with the bytes of {printable(subject)}.",
             "Looked in were the caches of the Hub and of ModelScope, other installs, and the "
             "folders the profile names in also_in.",
         )
-    mounts.refuse_apart(Tree(context.place), subject)
-    yield from files.plan_parents(context, subject)
-    yield operation
+    operation, link = found
+    mounts.refuse_apart(Tree(context.place), operation.path)
+    yield from landing.land(context, subject, link, operation)
 
 
 def plan_replace(facts: FactBook, context: Context, subject: str) -> Iterator[Operation]:
@@ -62,9 +63,8 @@ def plan_replace(facts: FactBook, context: Context, subject: str) -> Iterator[Op
     pointer = content.pointer
     if pointer and wanted.file.sha256 and wanted.file.sha256.lower() != pointer.oid:
         pointer = None  # of another version; the profile decides
-    fetch = weights.fetching(context, wanted, pointer)
-    yield from files.plan_parents(context, subject)
-    yield fetch
+    fetch, link = weights.fetching(context, wanted, pointer)
+    yield from landing.land(context, subject, link, fetch)
 
 
 def plan_bring_up(facts: FactBook, context: Context, subject: str) -> Iterator[Operation]:
@@ -116,24 +116,29 @@ def _had(
     except RecoveryRefused:
         pass  # there is none in the install
     mounts.refuse_apart(Tree(context.place), entry.subject)
-    operation = _imported(facts, context, entry) or weights.fetching(context, entry)
-    return [*files.plan_parents(context, entry.subject), operation]
+    operation, link = _imported(facts, context, entry) or weights.fetching(context, entry)
+    return list(landing.land(context, entry.subject, link, operation))
 
 
-def _imported(facts: FactBook, context: Context, wanted: ExpectedFile) -> Operation | None:
-    """Return the copy of a file elsewhere with these bytes; None when there is none."""
+def _imported(
+    facts: FactBook, context: Context, wanted: ExpectedFile
+) -> tuple[ImportFile | FetchFile, str] | None:
+    """Return the copy of a file elsewhere with these bytes, and the link to it; None: none."""
     try:
         twin = facts.get(identical.read_twin, wanted.subject)
     except CannotTell:
         return None  # too slow a disk to be of use
     if twin is None:
         return None
-    return ImportFile(
-        path=wanted.subject,
+    sha256 = (wanted.file.sha256 or "").lower()
+    target = landing.landing_of(context, wanted.subject, sha256)
+    copy = ImportFile(
+        path=target.path,
         source=str(twin.path),
         size_bytes=twin.size_bytes,
-        sha256=(wanted.file.sha256 or "").lower(),
+        sha256=sha256,
         source_was=(twin.size_bytes, twin.mtime_ns),
         source_inode=twin.inode,
-        was=weights.was_of(context, wanted.subject),
+        was=weights.was_of(context, target.path),
     )
+    return copy, target.link

@@ -17,7 +17,7 @@ from modelmedic.operations.copy_file import CopyFile
 from modelmedic.operations.fetch_file import FetchFile
 from modelmedic.operations.kinds import Rename
 from modelmedic.operations.tree import Tree
-from modelmedic.strategies import files, sources, strays
+from modelmedic.strategies import files, landing, sources, strays
 from modelmedic.strategies.strays import Candidate
 from modelmedic.text import printable
 
@@ -45,9 +45,9 @@ def plan_refetch(context: Context, subject: str) -> Iterator[Operation]:
     """
     wanted = expected(context, subject)
     _refuse_alone(context, wanted)
-    fetch = fetching(context, wanted)
-    yield from files.plan_parents(context, subject)
-    yield dataclasses.replace(fetch, sources=fetch.sources[:1])
+    fetch, link = fetching(context, wanted)
+    first = dataclasses.replace(fetch, sources=fetch.sources[:1])
+    yield from landing.land(context, subject, link, first)
 
 
 def plan_alternative(context: Context, subject: str) -> Iterator[Operation]:
@@ -58,15 +58,15 @@ def plan_alternative(context: Context, subject: str) -> Iterator[Operation]:
     """
     wanted = expected(context, subject)
     _refuse_alone(context, wanted)
-    fetch = fetching(context, wanted)
+    fetch, link = fetching(context, wanted)
     if len(fetch.sources) < 2:  # noqa: PLR2004 - the preferred one and another
         raise RecoveryRefused(
             f"{printable(subject)} has no other source: the profile names one.",
             "",
             "Name another in [[models.sources]] of a profile of your own.",
         )
-    yield from files.plan_parents(context, subject)
-    yield dataclasses.replace(fetch, sources=(*fetch.sources[1:], fetch.sources[0]))
+    others = dataclasses.replace(fetch, sources=(*fetch.sources[1:], fetch.sources[0]))
+    yield from landing.land(context, subject, link, others)
 
 
 def _refuse_alone(context: Context, wanted: ExpectedFile) -> None:
@@ -97,8 +97,12 @@ def refuse_published(error: BaseException, subject: str) -> None:
         )
 
 
-def fetching(context: Context, wanted: ExpectedFile, pointer: Pointer | None = None) -> FetchFile:
+def fetching(
+    context: Context, wanted: ExpectedFile, pointer: Pointer | None = None
+) -> tuple[FetchFile, str]:
     """Return the fetch of one file from all its sources; the old one stays until it is proven.
+
+    With it comes what a link at the file's name must say afterwards; "" where none is needed.
 
     Args:
         context: The subject of the run.
@@ -124,16 +128,19 @@ def fetching(context: Context, wanted: ExpectedFile, pointer: Pointer | None = N
         )
     if not addresses:
         raise RecoveryRefused(f"{printable(subject)} was not fetched: no source is known.")
-    mounts.refuse_apart(Tree(context.place), subject)
-    return FetchFile(
-        path=subject,
+    target = landing.landing_of(context, subject, file.sha256 or file.git_blob or "")
+    mounts.refuse_apart(Tree(context.place), target.path)
+    fetch = FetchFile(
+        path=target.path,
         size_bytes=file.size_bytes if file.is_certain else None,
         expected_bytes=None if file.is_certain else file.size_bytes,
         sha256=file.sha256 or "",
         git_blob=file.git_blob or "",
         sources=addresses,
-        was=was_of(context, subject),
+        was=was_of(context, target.path),
+        partial=landing.stranger_of(context, wanted),
     )
+    return fetch, target.link
 
 
 def missing(context: Context, wanted: ExpectedFile) -> list[ExpectedFile]:
