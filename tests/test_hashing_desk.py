@@ -41,7 +41,6 @@ class Readers:
             assert self.changed.wait_for(lambda: len(self.order) >= count, WAIT)
 
     def until_waiting(self, count):
-            )
         while len(self.desk._waiting) < count:
             threading.Event().wait(0.001)
 
