@@ -131,8 +131,8 @@ def test_a_family_has_its_own_recoveries_and_those_of_its_strategies(registry):
     assert names == [
         "relink_hub_snapshot", "restore_hub_ref", "set_aside_hub_listing",
         "move_misplaced_model_file", "copy_identical_file", "rebuild_weight_index",
-        "fetch_missing_tail",
-        "bring_up_model", "repair_damaged_blocks",
+        "bring_up_model", "fetch_missing_tail",
+        "repair_damaged_blocks",
         "replace_pointer_or_page", "rewrite_differing_blocks", "refetch_model_file",
         "fetch_from_alternative_source", "skip_optional_model",
     ]  # fmt: skip

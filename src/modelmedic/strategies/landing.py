@@ -1,4 +1,4 @@
-"""Where the bytes of a model file go: its own name, or in a cache the blob that its link leads to."""
+"""Where the bytes of a model file go: its own name, or in a cache the blob behind its link."""
 
 from __future__ import annotations
 
