@@ -9,7 +9,13 @@ from typing import Any
 import pytest
 
 from modelmedic import examination
-from modelmedic.errors import CannotTell, ModelmedicError, RecoveryFailed, RecoveryRefused
+from modelmedic.errors import (
+    CannotTell,
+    ModelmedicError,
+    NotItsCase,
+    RecoveryFailed,
+    RecoveryRefused,
+)
 from modelmedic.examination import Examination
 from modelmedic.findings import Attempt, Outcome
 from modelmedic.healing import effectiveness, extensions
@@ -153,6 +159,9 @@ class Healer:
         """
         for repair in chain:
             self._plan(item, repair, runner)
+        strangers = [r for r in chain if isinstance(r.problem, NotItsCase)]
+        told_of = [r for r in chain if r not in strangers] or strangers
+        for repair in told_of:
             if repair.problem is not None:
                 if self.examination.mode == "plan":
                     told = repair.attempt("refused", _reason(repair.problem))

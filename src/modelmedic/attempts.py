@@ -37,7 +37,8 @@ def advised(finding: Finding, command: str) -> Finding:
         command: What repeats the run, without the mode.
     """
     is_open = Outcome(finding.outcome).is_cause_of_exit_1
-    is_tried = any(attempt.verdict in _IN_VAIN for attempt in finding.attempts)
+    verdicts = {attempt.verdict for attempt in finding.attempts}
+    is_tried = bool(verdicts & _IN_VAIN) and "planned" not in verdicts
     if not is_open or not is_tried or " --heal" not in finding.next:
         return finding
     if finding.next.startswith(_EXHAUSTED):

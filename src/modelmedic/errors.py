@@ -41,6 +41,10 @@ class RecoveryRefused(ModelmedicError):  # noqa: N818
     """A repair's precondition does not hold; nothing was touched."""
 
 
+class NotItsCase(RecoveryRefused):
+    """A repair is meant for something else; told only where nothing else is to be told."""
+
+
 class RecoveryFailed(ModelmedicError):  # noqa: N818
     """A repair began and did not succeed; says what was put back."""
 

@@ -103,6 +103,8 @@ def _is_worth_telling(attempt: Attempt, finding: Finding) -> bool:
     """Leave out plans, which have a section of their own, and what came before a cure."""
     if finding.outcome == Outcome.HEALED.value:
         return attempt.verdict in {"healed", "rechecked"}
+    if attempt.verdict == "refused" and any(a.verdict == "planned" for a in finding.attempts):
+        return False  # others can do it; the report has the reasons
     return attempt.verdict != "planned"
 
 

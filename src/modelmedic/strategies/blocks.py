@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from modelmedic.context import Context
-from modelmedic.errors import RecoveryRefused
+from modelmedic.errors import NotItsCase, RecoveryRefused
 from modelmedic.facts import damage, hub_cache, safe_open, weights
 from modelmedic.facts.book import FactBook
 from modelmedic.facts.weights import Kind
@@ -73,11 +73,11 @@ def plan_size(facts: FactBook, subject: str) -> WriteBlocks:
     target = _target(context, subject, needs_source=False)
     have = target.was[0]
     if have == target.size_bytes:
-        raise RecoveryRefused(f"{printable(subject)} has the right size.")
+        raise NotItsCase(f"{printable(subject)} has the right size.")
     content = facts.get(weights.read_content, subject)
     promised = content.header.promised_bytes if content.header else None
     if content.kind in _FOREIGN or promised not in {None, target.size_bytes}:
-        raise RecoveryRefused(
+        raise NotItsCase(
             f"{printable(subject)} was not completed: what is there is no part of the file "
             "that belongs there."
         )

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 
 from modelmedic.context import Context, ExpectedFile
-from modelmedic.errors import CannotTell, RecoveryRefused
+from modelmedic.errors import CannotTell, NotItsCase, RecoveryRefused
 from modelmedic.facts import hub_cache, install_scan, partials, safe_open
 from modelmedic.operations.aside import seen
 from modelmedic.operations.base import Operation
@@ -30,13 +30,13 @@ def plan_relink(context: Context, subject: str) -> Iterator[Operation]:
     wanted = next((e for e in context.expected_files() if e.subject == subject), None)
     place = hub_cache.blobs_of(subject) if context.store == "hub" else None
     if wanted is None or place is None:
-        raise RecoveryRefused(f"{printable(subject)} lies in no snapshot of a Hub cache.")
+        raise NotItsCase(f"{printable(subject)} lies in no snapshot of a Hub cache.")
     tree = Tree(context.place)
     old = tree.identity(subject)
     if old is not None and tree.link_text(subject) is None:
         raise RecoveryRefused(f"{printable(subject)} is no link; it was not touched.")
     if old is not None and hub_cache.follow(context.place, subject).is_there:
-        raise RecoveryRefused(f"{printable(subject)} leads to a file already.")
+        raise NotItsCase(f"{printable(subject)} leads to a file already.")
     blobs, way = place
     etag = _proven(context, wanted, blobs)
     yield from files.plan_parents(context, subject)

@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from modelmedic.context import ExpectedFile
-from modelmedic.errors import RecoveryRefused
+from modelmedic.errors import NotItsCase, RecoveryRefused
 from modelmedic.facts import weight_index, weights
 from modelmedic.facts.book import FactBook
 from modelmedic.facts.safetensors_header import Header
@@ -37,7 +37,7 @@ def plan_rebuild(facts: FactBook, subject: str) -> Iterator[Operation]:
             to write an index gives the expected bytes.
     """
     if not subject.endswith(weight_index.INDEX_SUFFIX):
-        raise RecoveryRefused(f"{printable(subject)} is no index of shards.")
+        raise NotItsCase(f"{printable(subject)} is no index of shards.")
     wanted = expected(facts.context, subject)
     shards = _shards(facts, wanted)
     content = _content(wanted.file, shards)

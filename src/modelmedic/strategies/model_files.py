@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from modelmedic.context import Context, ExpectedFile
-from modelmedic.errors import CannotTell, RecoveryRefused
+from modelmedic.errors import CannotTell, NotItsCase, RecoveryRefused
 from modelmedic.facts import identical
 from modelmedic.facts import weights as contents
 from modelmedic.facts.book import FactBook
@@ -57,7 +57,7 @@ def plan_replace(facts: FactBook, context: Context, subject: str) -> Iterator[Op
         raise RecoveryRefused(f"{printable(subject)} was not replaced. {error.what}") from error
     is_json = contents.expected_format(subject) == "json" and content.kind is Kind.JSON
     if content.kind not in _LEAVINGS or is_json:
-        raise RecoveryRefused(
+        raise NotItsCase(
             f"{printable(subject)} is no pointer, page or empty space: {content.kind.value}."
         )
     pointer = content.pointer
@@ -76,7 +76,7 @@ def plan_bring_up(facts: FactBook, context: Context, subject: str) -> Iterator[O
     model = weights.expected(context, subject).model
     missing = weights.missing(context, weights.expected(context, subject))
     if len(missing) < 2 or subject not in {entry.subject for entry in missing}:  # noqa: PLR2004
-        raise RecoveryRefused(
+        raise NotItsCase(
             f"The model {printable(model.name)} was not brought up: fewer than two of its files "
             "are missing whose hash is known."
         )

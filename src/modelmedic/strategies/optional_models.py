@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from modelmedic.context import Context
-from modelmedic.errors import RecoveryRefused
+from modelmedic.errors import NotItsCase, RecoveryRefused
 from modelmedic.facts import left_out
 from modelmedic.operations.aside import seen
 from modelmedic.operations.base import Operation
@@ -24,7 +24,7 @@ def plan_skip(context: Context, subject: str) -> Iterator[Operation]:
     model = weights.expected(context, subject).model
     name = printable(model.name)
     if not model.is_optional:
-        raise RecoveryRefused(
+        raise NotItsCase(
             f"The model {name} is not left out: the profile does not call it optional.",
             "The app could do less afterwards, and would look healed.",
             "Choose a profile without that model; `modelmedic profile list` names them.",

@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator
 
 from modelmedic.context import Context, ExpectedFile
-from modelmedic.errors import RecoveryRefused, Unhealthy
+from modelmedic.errors import NotItsCase, RecoveryRefused, Unhealthy
 from modelmedic.facts.weights import Pointer
 from modelmedic.operations import mounts
 from modelmedic.operations.aside import Was, seen
@@ -60,7 +60,7 @@ def plan_alternative(context: Context, subject: str) -> Iterator[Operation]:
     _refuse_alone(context, wanted)
     fetch, link = fetching(context, wanted)
     if len(fetch.sources) < 2:  # noqa: PLR2004 - the preferred one and another
-        raise RecoveryRefused(
+        raise NotItsCase(
             f"{printable(subject)} has no other source: the profile names one.",
             "",
             "Name another in [[models.sources]] of a profile of your own.",
