@@ -178,11 +178,11 @@ def called(model_file: ExpectedFile) -> str:
 
 
 def refetch(context: Context, size_bytes: int | None) -> str:
-    """Return the command that fetches a file of ``size_bytes`` bytes (None: not known) again."""
-    amount = f" ({size(size_bytes)})" if size_bytes else ""
+    """Return the command that repairs a file of ``size_bytes`` bytes (None: not known)."""
+    most = f" (at most {size(size_bytes)} are fetched)" if size_bytes else ""
     return (
-        f"`{_heal(context, size_bytes)}` fetches it again{amount}; what is there now stays until "
-        "the new bytes are proven."
+        f"`{_heal(context, size_bytes)}` repairs it{most}; what is there now is kept until the "
+        "new bytes are proven."
     )
 
 
