@@ -180,3 +180,12 @@ def test_the_record_decides_what_a_resume_trusts(hub, shop):
     apply(fetch_of(hub, size_bytes=len(GOOD)), shop)
     assert shop.fetched_bytes == 150_000 + len(GOOD)
     assert (shop.tree.root / "a.safetensors").read_bytes() == GOOD
+
+
+def test_a_repair_inside_a_file_keeps_its_new_blocks_under_another_name():
+    """Both are found again by the file's hash: one must not take the other's for its own."""
+    from modelmedic.operations.write_blocks import WriteBlocks
+
+    fetch = FetchFile("f", 1, SHA, "", ("http://127.0.0.1/f",), None)
+    repair = WriteBlocks("f", 1, SHA, ("http://127.0.0.1/f",), (1, 1), (0,), 1 << 20)
+    assert repair.part not in {fetch.private, fetch.record}

@@ -90,7 +90,7 @@ class WriteBlocks(Operation):
     @property
     def part(self) -> str:
         """Return where new blocks wait; the same in every run, so that a killed one goes on."""
-        return f"{aside.PARTS}/{self.sha256}.blocks"
+        return f"{aside.PARTS}/{self.sha256}.new-blocks"
 
     def prepare(self, shop: Workshop, seat: str) -> dict[str, Any]:
         """Refuse a shared or changed file, one that is not ours, and a disk that is too small."""
