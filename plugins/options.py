@@ -232,7 +232,7 @@ def _extras(config: pytest.Config, mode: str, context: Context) -> dict[str, Any
 
         return known_digests.known(context, sha256)
 
-    found: dict[str, Any] = {"tokens": _tokens(mode), "digests": digests}
+    found: dict[str, Any] = {"tokens": _tokens(mode), "digests": digests, "failed": {}}
     given = _setting(config, "bandwidth")
     if given:
         from modelmedic.patience import LEAST_BANDWIDTH, Bandwidth

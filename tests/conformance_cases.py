@@ -147,6 +147,13 @@ def omit_a_shard(install):
     (install / LISTING).write_text(json.dumps(listed))
 
 
+def link_the_listing(install):
+    real = install / LISTING
+    elsewhere = real.with_name("elsewhere.json")
+    real.rename(elsewhere)
+    real.symlink_to(elsewhere.name)
+
+
 def unlink_a_shard(install):
     (install / SNAPSHOT_SHARD).unlink()
 
@@ -302,6 +309,7 @@ CASES = (
         category="validation",
         prepare=prepare_cache,
         break_install=omit_a_shard,
+        spoil=link_the_listing,
     ),
     Case(
         recovery="set_aside_orphaned_partials",

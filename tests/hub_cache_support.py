@@ -85,20 +85,19 @@ def judge(context, name=SHARD, losses=None):
     def degraded(what, why="", next_step="", failure_id=None):
         lost.append(what)
 
-    WEIGHTS.test_model_file_is_present(facts, context, expected)
+    WEIGHTS.test_model_file_is_present(facts, context, expected, degraded)
     WEIGHTS.test_model_file_is_intact(facts, context, expected, degraded)
 
 
 def judge_records(context, check):
     losses = []
     facts = FactBook(context)
-    given = [context] if check == "refs" else []
     (model,) = context.profile.models
     name = {
         "refs": "test_refs_of_the_cache_lead_to_a_snapshot",
         "tree": "test_listing_of_the_hub_client_is_complete",
     }[check]
-    getattr(RECORDS, name)(facts, *given, model, lambda what, *_, **__: losses.append(what))
+    getattr(RECORDS, name)(facts, context, model, lambda what, *_, **__: losses.append(what))
     return losses
 
 

@@ -126,7 +126,7 @@ def test_check_plan_heal_report_and_undo(modelmedic):
     assert modelmedic("heal", "--profile=demo", "--report-dir=healed").returncode == 0
     assert shard.read_bytes() == good
     page = modelmedic("report", "healed").stdout
-    assert "refetch_model_file" in page
+    assert "fetch_missing_tail" in page
     assert page.lstrip().lower().startswith("<!doctype html>")
     undone = modelmedic("undo", "--profile=demo")
     assert undone.returncode == 0

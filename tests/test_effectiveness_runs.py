@@ -14,7 +14,7 @@ from evidence_support import entry
 from test_healing_runs import BREAKS, HEALS, NEVER, run, start
 
 from modelmedic.healing.evidence_log import NAME, EvidenceLog
-from modelmedic.testing.specimens import demo_files
+from modelmedic.testing.specimens import demo_files, make_demo_model
 
 # What is missing is a file; a folder of its name does not help, so the second one named does.
 TWO_WAYS = """
@@ -133,12 +133,18 @@ def test_what_worked_before_is_tried_first(desk):
     assert verdicts(found["try.settings"]) == [("restore_config", "healed")]
 
 
+def all_but_the_config(desk):
+    """Of several missing files none is fetched alone, so the others are there."""
+    make_demo_model(desk.install / "model")
+    (desk.install / "model/config.json").unlink()
+    return demo_files()["config.json"]
+
+
 def test_what_fetches_nothing_goes_first_however_well_fetching_worked(desk):
     log = log_of(desk)
     for number in range(20):
         log.add(entry(number, recovery="refetch_model_file", at=time.time()))
-    (desk.install / "model").mkdir()
-    content = demo_files()["config.json"]
+    content = all_but_the_config(desk)
     (desk.install / "elsewhere.json").write_bytes(content)
     _code, _out, found = run(desk, MISPLACED, "--heal=plan")
     assert verdicts(found["try.file"]) == [
@@ -151,6 +157,7 @@ def test_what_fetches_nothing_goes_first_however_well_fetching_worked(desk):
 
 
 def test_a_candidate_that_cannot_be_planned_is_told_and_the_next_one_heals(desk):
+    all_but_the_config(desk)
     code, _out, found = run(desk, MISPLACED, "--heal")
     assert code == 0
     assert verdicts(found["try.file"]) == [

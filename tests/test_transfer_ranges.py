@@ -247,3 +247,21 @@ def test_every_source_is_named_in_the_failure(hub):
 def test_no_source_is_said():
     with pytest.raises(TransferFailed, match="No source"):
         fetch([], pytest.fail)
+
+
+def test_a_source_that_just_failed_is_asked_once_by_the_next(hub):
+    """With the network gone, each repair of a chain would else wait as long as the first."""
+    hub.fault("hub GET", Fault(status=503), times=None)
+    extras = {**NO_SLEEP, "failed": {}}
+    counts = []
+    for _ in (1, 2):
+        with pytest.raises(TransferFailed, match="503"):
+            transfer.fetch_ranges(
+                [url(hub)], RANGES, len(DATA), pytest.fail, sha256=SHA, extras=extras
+            )
+        counts.append(sum(each.method == "GET" for each in hub.requests))
+    assert counts == [patience.ATTEMPTS, patience.ATTEMPTS + 1]
+    hub.clear()
+    taker = Taker()
+    transfer.fetch_ranges([url(hub)], RANGES, len(DATA), taker, sha256=SHA, extras=extras)
+    taker.prove()

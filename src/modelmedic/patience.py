@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,6 +26,9 @@ FLOOR_WINDOW_SECONDS = 60.0
 # A cap below it would be a reading pace at which servers close: theirs is a minute or so, and one
 # read of ours takes up to 256 KiB.
 LEAST_BANDWIDTH = 16_384
+# A source that just failed all its tries is asked once, not five times, by the next repair of the
+# same file: with the network gone, each repair of a chain would wait as long as the first.
+IN_VAIN_SECONDS = 60.0
 MAX_WAIT_SECONDS = 120.0  # a Retry-After above this is reported, not waited for
 
 
@@ -138,11 +141,23 @@ class Meter:
 
 @dataclass(slots=True)
 class Tries:
-    """The tries at one source: how many brought nothing, how many there were."""
+    """The tries at one source: how many brought nothing, how many there were.
+
+    Args:
+        meter: Of the transfer.
+        url: The source.
+        failed: When sources last failed all their tries, by URL; shared by a run's transfers.
+    """
 
     meter: Meter
+    url: str = ""
+    failed: MutableMapping[str, float] = field(default_factory=dict)
     in_vain: int = 0
     rounds: int = 0
+
+    def __post_init__(self) -> None:
+        if time.monotonic() - self.failed.get(self.url, -IN_VAIN_SECONDS) < IN_VAIN_SECONDS:
+            self.in_vain = ATTEMPTS - 1
 
     def again(self, error: TryAgain, gain_bytes: int) -> None:
         """Wait before the next try.
@@ -157,6 +172,7 @@ class Tries:
         self.in_vain = 1 if gain_bytes > 0 else self.in_vain + 1
         self.rounds += gain_bytes < UNCOUNTED_BYTES
         if self.in_vain >= ATTEMPTS:
+            self.failed[self.url] = time.monotonic()
             raise TransferFailed(f"{error} ({self.in_vain} tries).")
         if self.rounds >= MAX_ROUNDS:
             raise TransferFailed(f"{error} ({self.rounds} times).")

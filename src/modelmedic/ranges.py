@@ -153,7 +153,7 @@ def _from(url: str, order: _Order, meter: Meter, sha256: str, extras: Mapping[st
         return
     try:
         with Exchange(extras.get("tokens", {}), meter.deadline, sha256) as exchange:
-            tries = Tries(meter)
+            tries = Tries(meter, url, extras.get("failed", {}))
             while order.left:
                 before = order.handed
                 try:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -98,6 +98,7 @@ class _Fetch:
     received: Received
     meter: Meter
     exchange: Exchange
+    failed: MutableMapping[str, float]
 
 
 def fetch(
@@ -126,7 +127,8 @@ def fetch(
         wanted: What must come out.
         progress: Called with the bytes present.
         extras: ``tokens``: bearer token by origin ("https://host[:port]"); ``bandwidth``: a
-            `patience.Bandwidth`; ``sleep``: replaces `time.sleep` in tests.
+            `patience.Bandwidth`; ``failed``: when sources failed, see `patience.Tries`;
+            ``sleep``: replaces `time.sleep` in tests.
         budget_bytes: Give up above this many; None is unlimited.
         record: Descriptor of a file beside it, open for reading and writing, that keeps what a
             later resume needs; see `modelmedic.received`.
@@ -138,6 +140,7 @@ def fetch(
         OSError: The file cannot be written.
     """
     extras = extras or {}
+    failed: MutableMapping[str, float] = extras.get("failed", {})
     received = Received(handle, wanted, record, progress)
     if stranger is not None:
         received.adopt(stranger)
@@ -146,7 +149,7 @@ def fetch(
     meter = meter_of(extras, Deadline(_seconds_for(wanted)), progress, budget_bytes)
     try:
         with Exchange(extras.get("tokens", {}), meter.deadline, wanted.sha256) as exchange:
-            if _is_fetched(_Fetch(url, wanted, received, meter, exchange)):
+            if _is_fetched(_Fetch(url, wanted, received, meter, exchange, failed)):
                 os.fsync(handle)
                 return meter.fetched
     except TransferFailed as error:
@@ -195,7 +198,7 @@ def _drop_impossible(job: _Fetch) -> None:
 
 def _fetch_all(job: _Fetch) -> None:
     """Ask for the rest until there is no more."""
-    tries = Tries(job.meter)
+    tries = Tries(job.meter, job.url, job.failed)
     best = job.received.at
     while True:
         try:

@@ -44,10 +44,11 @@ def plan_set_listing_aside(context: Context, subject: str) -> Iterator[Operation
     Raises:
         RecoveryRefused: It is no listing of a Hub cache, or it is gone.
     """
-    path = PurePosixPath(subject)
-    was = seen(Tree(context.place).identity(subject))
-    if context.store != "hub" or path.parent.name != "trees" or was is None:
-        raise RecoveryRefused(f"{printable(subject)} is no listing of a Hub cache.")
+    found = Tree(context.place).identity(subject)
+    was = seen(found)
+    is_listing = context.store == "hub" and PurePosixPath(subject).parent.name == "trees"
+    if not is_listing or found is None or was is None or not found.is_file:
+        raise RecoveryRefused(f"{printable(subject)} is no listing that the Hub's client wrote.")
     yield SetAside(subject, was)
 
 
