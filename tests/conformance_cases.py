@@ -298,7 +298,7 @@ CASES = (
     Case(
         recovery="restore_hub_ref",
         check="weights.refs[demo]",
-        category="validation",
+        category="corruption",
         prepare=prepare_cache,
         break_install=empty_the_ref,
         spoil=add_a_snapshot,
@@ -306,7 +306,7 @@ CASES = (
     Case(
         recovery="set_aside_hub_listing",
         check="weights.tree[demo]",
-        category="validation",
+        category="corruption",
         prepare=prepare_cache,
         break_install=omit_a_shard,
         spoil=link_the_listing,
@@ -342,9 +342,9 @@ CASES = (
     ),
     Case(
         recovery="fetch_from_alternative_source",
-        check=f"weights.intact[{SHARD}]",
-        category="corruption",
-        break_install=cut_a_shard,
+        check=f"weights.present[{SHARD}]",
+        category="validation",
+        break_install=lose_a_shard,
         spoil_options=("--offline",),
         profile=str(PROFILES / "two-sources.toml"),
     ),

@@ -61,3 +61,11 @@ def test_an_algorithm_that_is_not_known_is_said():
 )
 def test_the_last_block_may_be_short(size, count):
     assert digests.block_count(size) == count
+
+
+def test_what_is_known_already_is_not_written_again(tmp_path):
+    seals.keep_blocks(tmp_path, ONE)
+    [record] = (tmp_path / "digests").iterdir()
+    before = record.stat()
+    seals.keep_blocks(tmp_path, ONE)
+    assert (record.stat().st_ino, record.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)

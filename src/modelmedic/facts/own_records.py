@@ -39,15 +39,20 @@ def _is_ours(found: os.stat_result) -> bool:
 def write(target: Path, value: Any) -> None:
     """Write a record under a private name, then give it its real one; its folder is made.
 
+    What says the same already is left as it is: a run that learns nothing changes nothing.
+
     Raises:
         OSError: It cannot be written.
     """
+    text = json.dumps(value)
+    if read(target) == json.loads(text):
+        return
     target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     private = target.with_name(f".{target.name}.{os.getpid()}")
     handle = os.open(private, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _FLAGS, 0o600)
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            json.dump(value, stream)
+            stream.write(text)
             stream.flush()
             os.fsync(handle)
         private.replace(target)
