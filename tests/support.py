@@ -57,3 +57,5 @@ def child_env(**extra: str) -> dict[str, str]:
 
 
 PYTHON = sys.executable
+# For a child with -I, which does not see PYTHONPATH: our sources may not be installed.
+FIND_US = f"import sys; sys.path.insert(0, {str(CHECKOUT / 'src')!r})\n"

@@ -9,7 +9,7 @@ from modelmedic import rooms
 from modelmedic.testing.conformance import conformance, missing
 
 for _case in CASES:
-    globals()[f"test_{_case.recovery}"] = conformance(_case)
+    globals()[f"test_{_case.recovery}"] = pytest.mark.slow(conformance(_case))
     globals()[f"test_{_case.recovery}_in_full"] = pytest.mark.full(conformance(_case, full=True))
 
 

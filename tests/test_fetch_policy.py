@@ -14,6 +14,7 @@ import threading
 import pytest
 from fetch_support import asked_from, raw, reply
 from network_support import VARIABLES
+from support import FIND_US
 
 from modelmedic import exchange, patience, transfer
 from modelmedic.patience import Bandwidth
@@ -282,7 +283,15 @@ def test_ctrl_c_is_heard_wherever_it_waits(tmp_path, where):
 
     with raw(answer) as server:
         address = "http://hub.invalid/file" if where == "name" else server.url
-        command = [sys.executable, "-I", "-c", CHILD, where, address, str(tmp_path / "part")]
+        command = [
+            sys.executable,
+            "-I",
+            "-c",
+            FIND_US + CHILD,
+            where,
+            address,
+            str(tmp_path / "part"),
+        ]
         with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
             rescue = threading.Timer(60, process.kill)
             rescue.start()

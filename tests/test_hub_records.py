@@ -17,6 +17,7 @@ from hub_cache_support import (
     judge_records,
     look,
     snapshot_of,
+    with_listing,
 )
 from support import make_facts
 
@@ -55,6 +56,7 @@ def test_a_ref_to_a_commit_that_is_not_there_is_a_stated_loss(cache):
     assert "has no snapshot" in loss
 
 
+@with_listing
 def test_a_listing_that_omits_a_file_fails(cache):
     (tree,) = (cache / REPO / "trees").glob("*.json")
     listed = json.loads(tree.read_text())

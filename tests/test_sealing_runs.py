@@ -130,9 +130,11 @@ def test_ctrl_c_inside_a_file_is_quick_and_the_next_run_goes_on_there(bench):
 
 
 def test_a_manifest_of_the_command_line_locates_the_damage_and_a_wrong_one_ends_the_run(bench):
-    env = child_env(MODELMEDIC_STATE_DIR=str(bench.folder / "other"))
+    env = child_env(
+        MODELMEDIC_STATE_DIR=str(bench.folder / "other"), PYTHONPATH=str(CHECKOUT / "src")
+    )
     subprocess.run(
-        [sys.executable, "-I", "-m", "modelmedic", "profile", "seal", str(bench.folder / "install"),
+        [sys.executable, "-m", "modelmedic", "profile", "seal", str(bench.folder / "install"),
          "--profile", str(bench.folder / "p.toml"), "--output", str(bench.folder / "m.json")],
         env=env, cwd=bench.folder, check=True, capture_output=True, timeout=60,
     )  # fmt: skip

@@ -12,6 +12,7 @@ import threading
 
 import pytest
 from fetch_support import asked_from, raw, reply
+from support import FIND_US
 
 from modelmedic import received, transfer
 from modelmedic.facts.digests import Blocks, block_algorithm, new_hasher
@@ -353,7 +354,15 @@ def test_what_a_killed_fetch_had_is_gone_on_from(hub, part, name):
         pytest.skip("no signals between processes here")
     hub.fault("cdn GET", Fault(stall_seconds=600, stall_after_bytes=550_000))
     child = CHILD.format(block=BLOCK, size=len(DATA), sha=SHA, half=540_000)
-    command = [sys.executable, "-I", "-c", child, url(hub), str(part.path), str(part.record)]
+    command = [
+        sys.executable,
+        "-I",
+        "-c",
+        FIND_US + child,
+        url(hub),
+        str(part.path),
+        str(part.record),
+    ]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
         rescue = threading.Timer(60, process.kill)
         rescue.start()
