@@ -139,15 +139,17 @@ numbers = itertools.count(1)
 
 @pytest.mark.slow
 @pytest.mark.timeout(max(600, CASES * 10))
+@pytest.mark.parametrize("half", [1, 2])  # so that two workers share them
 @settings(
-    max_examples=CASES,
+    max_examples=-(-CASES // 2),
     deadline=None,
     database=None,
     suppress_health_check=list(HealthCheck),
     print_blob=True,
 )
 @given(damages=damages, faults=faults, is_known=st.booleans())
-def test_the_end_is_the_reference_or_what_was_there(world, damages, faults, is_known):
+def test_the_end_is_the_reference_or_what_was_there(world, half, damages, faults, is_known):
+    del half
     hub, profile, place = world
     case = place / str(next(numbers))
     desk = Desk(case / "desk", {"NO_PROXY": "127.0.0.1", "HF_HOME": str(case / "home")})
