@@ -75,7 +75,7 @@ def completed(context: Context) -> Context:
 def manifest_of(context: Context, model: ModelRepo) -> Any | None:
     """Return the sealed manifest of a model; None if none was given for it."""
     repos = {source.repo for source in model.sources}
-    for manifest in getattr(context, "manifests", ()):
+    for manifest in context.manifests:
         if manifest.name == model.name or manifest.repo in repos:
             return manifest
     return None
