@@ -14,10 +14,11 @@ from support import CHECKOUT
 
 from modelmedic.errors import CannotTell
 from modelmedic.facts import deep_read, digests, resumable_sha256
+from modelmedic.facts.buffers import PIECE_BYTES
 from modelmedic.facts.digests import BLOCK_BYTES, Blocks
 
 MIB = 1 << 20
-SIZES = (0, 1, deep_read.BUFFER_BYTES, BLOCK_BYTES - 1, BLOCK_BYTES, BLOCK_BYTES + 1, 9 * MIB + 5)
+SIZES = (0, 1, PIECE_BYTES, BLOCK_BYTES - 1, BLOCK_BYTES, BLOCK_BYTES + 1, 9 * MIB + 5)
 ALGORITHMS = ("sha256", "blake3") if digests.block_algorithm() == "blake3" else ("sha256",)
 
 

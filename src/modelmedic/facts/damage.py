@@ -18,6 +18,7 @@ from typing import Any
 from modelmedic.errors import CannotTell
 from modelmedic.facts import checkpoint_zip, known_digests, safe_open
 from modelmedic.facts.book import FactBook, probe
+from modelmedic.facts.buffers import PIECE_BYTES, read_buffer
 from modelmedic.facts.digests import Blocks, block_count, new_hasher
 from modelmedic.facts.safe_open import SafeFile
 from modelmedic.facts.weights import Kind, kind_of
@@ -32,7 +33,6 @@ MIN_RUN_BYTES = 64 << 10  # a shorter run of zeros is common in good weights
 SMALL_BLOCK_BYTES = 64 << 10
 _MOST_BLOCK_BYTES = 4 << 20
 _MOST_BLOCKS = 4096
-_PIECE_BYTES = 1 << 20
 # Any run of MIN_RUN_BYTES covers a whole window of this size, wherever it begins.
 _WINDOW_BYTES = MIN_RUN_BYTES // 2
 _ZEROS = bytes(_WINDOW_BYTES)
@@ -132,7 +132,7 @@ def differing_blocks(descriptor: int, size_bytes: int, blocks: Blocks) -> tuple[
     workers = 2 if hasattr(os, "pread") else 1  # elsewhere both would move one offset
 
     def look(first: int) -> list[int]:
-        buffer = memoryview(bytearray(min(_PIECE_BYTES, blocks.block_bytes)))
+        buffer = read_buffer(min(PIECE_BYTES, blocks.block_bytes))
         return [
             index
             for index in range(first, blocks.count, workers)
@@ -146,10 +146,10 @@ def differing_blocks(descriptor: int, size_bytes: int, blocks: Blocks) -> tuple[
 
 def zero_runs(descriptor: int, size_bytes: int) -> Iterator[Range]:
     """Give the ranges of whole pages that hold nothing but zeros, `MIN_RUN_BYTES` or longer."""
-    buffer = memoryview(bytearray(_PIECE_BYTES))
+    buffer = read_buffer()
     start: int | None = None
-    for at in range(0, size_bytes, _PIECE_BYTES):
-        count = read_into(descriptor, buffer[: min(_PIECE_BYTES, size_bytes - at)], at)
+    for at in range(0, size_bytes, PIECE_BYTES):
+        count = read_into(descriptor, buffer[: min(PIECE_BYTES, size_bytes - at)], at)
         for low, high, is_zero in _stretches(buffer[:count]):
             if is_zero:
                 start = at + low if start is None else start
@@ -158,7 +158,7 @@ def zero_runs(descriptor: int, size_bytes: int) -> Iterator[Range]:
                     yield start, at + low
                 start = None
             del high
-        if count < min(_PIECE_BYTES, size_bytes - at):
+        if count < min(PIECE_BYTES, size_bytes - at):
             break
     if start is not None and size_bytes - start >= MIN_RUN_BYTES:
         yield start, size_bytes
@@ -266,10 +266,10 @@ def _has_crc(file: SafeFile, record: checkpoint_zip.Record, end: int) -> bool:
     at = record.start_bytes + _LOCAL + lengths
     if at + record.stored_bytes > end:
         return False
-    buffer = memoryview(bytearray(_PIECE_BYTES))
+    buffer = read_buffer()
     left, crc = record.stored_bytes, 0
     while left:
-        count = read_into(file.descriptor, buffer[: min(_PIECE_BYTES, left)], at)
+        count = read_into(file.descriptor, buffer[: min(PIECE_BYTES, left)], at)
         if count == 0:
             return False
         crc = zlib.crc32(buffer[:count], crc)

@@ -10,12 +10,12 @@ import os
 from typing import Any
 
 from modelmedic.errors import RecoveryRefused
+from modelmedic.facts.buffers import PIECE_BYTES, read_buffer
 from modelmedic.facts.damage import read_into
 from modelmedic.operations.durable import write_all
 
 _VERSION = 1
 _MAX_HEAD_BYTES = 16 << 20
-_PIECE_BYTES = 1 << 20
 
 Range = tuple[int, int]
 
@@ -32,11 +32,11 @@ def keep(source: int, target: int, path: str, ranges: list[Range]) -> None:
     os.ftruncate(target, 0)
     os.lseek(target, 0, os.SEEK_SET)
     write_all(target, json.dumps(head).encode() + b"\n")
-    buffer = memoryview(bytearray(_PIECE_BYTES))
+    buffer = read_buffer()
     for start, end in kept:
         at = start
         while at < end:
-            count = read_into(source, buffer[: min(_PIECE_BYTES, end - at)], at)
+            count = read_into(source, buffer[: min(PIECE_BYTES, end - at)], at)
             if count == 0:
                 raise OSError(f"the file ended at byte {at:,} while it was read")
             write_all(target, bytes(buffer[:count]))
@@ -55,11 +55,11 @@ def put_back(kept: int, target: int) -> None:
     ranges = [(int(start), int(end)) for start, end in head["ranges"]]
     if os.fstat(kept).st_size != at + sum(end - start for start, end in ranges):
         raise _unreadable()
-    buffer = memoryview(bytearray(_PIECE_BYTES))
+    buffer = read_buffer()
     for start, end in ranges:
         place = start
         while place < end:
-            count = read_into(kept, buffer[: min(_PIECE_BYTES, end - place)], at)
+            count = read_into(kept, buffer[: min(PIECE_BYTES, end - place)], at)
             if count == 0:
                 raise _unreadable()
             write_at(target, bytes(buffer[:count]), place)

@@ -7,6 +7,7 @@ from bisect import bisect_left
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
+from modelmedic.facts.buffers import read_buffer
 from modelmedic.facts.damage import read_into
 from modelmedic.operations.new_blocks import NewBlocks
 
@@ -49,7 +50,7 @@ def of_patched(handle: int, new: NewBlocks, progress: Callable[[int], None]) -> 
 
 def _hashed(fill: Fill, size_bytes: int, progress: Callable[[int], None]) -> str:
     hasher = hashlib.sha256()
-    buffers = [memoryview(bytearray(min(_PIECE_BYTES, max(1, size_bytes)))) for _ in range(2)]
+    buffers = [read_buffer(min(_PIECE_BYTES, size_bytes)) for _ in range(2)]
     waiting: Future[None] | None = None
     with ThreadPoolExecutor(1, thread_name_prefix="hash") as pool:
         for number, at in enumerate(range(0, size_bytes, _PIECE_BYTES)):
