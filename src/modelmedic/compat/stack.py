@@ -1,0 +1,204 @@
+"""What is judged: the machine, and the versions that are installed in the target's Python."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from modelmedic.compat import rows, versions
+from modelmedic.compat.table import Table
+from modelmedic.facts.gpu import Gpus
+from modelmedic.facts.interpreter import Interpreter
+
+_MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
+# The distributions that carry the CUDA runtime which torch from the index was built with.
+_RUNTIME = re.compile(r"nvidia-cuda-runtime(-cu\d+)?|cuda-toolkit")
+_EXACT = re.compile(r"(?P<name>[\w.-]+)\s*(\[[^\]]*\])?\s*\(?==\s*(?P<version>[\w.]+)")
+_FLASH_BUILD = re.compile(
+    r"cu(?P<cuda>\d+)torch(?P<torch>\d+\.\d+)[\d.]*cxx11abi(?P<abi>true|false)", re.IGNORECASE
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """One NVIDIA card that answers."""
+
+    name: str
+    compute_capability: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What a stack must run on. ``driver`` is NVIDIA's, None when there is none or it is mute."""
+
+    system: str  # "linux", "win32", "darwin"
+    machine: str = "x86_64"  # or "aarch64"
+    python: str = "3.12.4"
+    driver: str | None = None
+    cards: tuple[Card, ...] = ()
+    glibc: str | None = None
+    is_wsl: bool = False  # the driver is then the one of Windows
+
+    @property
+    def python_minor(self) -> str:
+        """Return "3.12"."""
+        return rows.dotted(versions.minor(self.python))
+
+    @property
+    def has_windows_driver(self) -> bool:
+        """Return whether the driver's version is one of Windows drivers."""
+        return self.system == "win32" or self.is_wsl
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    """What a torch was built for, and who says so.
+
+    ``tag``: "cu128", "cpu", another local version such as "rocm6.2"; "" when nothing tells it.
+    """
+
+    tag: str = ""
+    rows: tuple[str, ...] = ()
+    is_certain: bool = True
+
+    @property
+    def cuda(self) -> tuple[int, int] | None:
+        """Return (12, 8), None when it has no CUDA or nothing tells it."""
+        return rows.cuda_of(self.tag)
+
+
+@dataclass(frozen=True, slots=True)
+class FlashBuild:
+    """What the name of a flash-attn wheel says it was built for."""
+
+    torch: tuple[int, int]
+    cuda_major: int
+    abi: str  # "TRUE" or "FALSE"
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """Installed distributions by normalised name, as their metadata tells them.
+
+    Args:
+        versions: With the local part ("2.8.0+cu128").
+        requires: What each one requires (PEP 508 lines), where that is known.
+        markers: The values that dependency markers are judged with; empty: markers are not judged.
+        foreign: Names that no pip installed (conda): of these the index knows no build.
+    """
+
+    versions: Mapping[str, str]
+    requires: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    markers: Mapping[str, str] = field(default_factory=dict)
+    foreign: frozenset[str] = frozenset()
+
+    def version(self, name: str) -> str:
+        """Return an installed version, "" when it is not installed."""
+        return self.versions.get(name, "")
+
+    def build_of_torch(self, machine: Machine, table: Table) -> Build:
+        """Return what the installed torch was built for.
+
+        Told by its local version, else by the CUDA runtime that it requires, else by the runtime
+        that is installed, else by the table.
+        """
+        torch = self.version("torch")
+        if told := versions.local(torch):
+            return Build(told if rows.cuda_of(told) or told == "cpu" else _foreign_tag(told))
+        if not torch or "torch" in self.foreign:
+            return Build()
+        default = next((row for row in table.pypi_build if row.system == machine.system), None)
+        if default is not None:
+            return Build(default.build, (default.cite,), default.is_certain)
+        tag = self._required_runtime() or self._installed_runtime()
+        if tag or self.requires.get("torch"):
+            return Build(tag)
+        release = table.torch_release(torch)
+        if release is None or machine.machine != "x86_64":
+            return Build()
+        return Build(release.pypi_cuda, (release.cite,), release.is_certain)
+
+    def build_of_flash(self) -> FlashBuild | None:
+        """Return what the installed flash-attn was built for; None when its version is mute."""
+        found = _FLASH_BUILD.search(versions.local(self.version("flash-attn")))
+        if found is None:
+            return None
+        digits = found["cuda"]  # "12", in older wheels "123": major and minor
+        return FlashBuild(
+            rows.pair(found["torch"]), int(digits[: max(2, len(digits) - 1)]), found["abi"].upper()
+        )
+
+    def _required_runtime(self) -> str:
+        for line in self.requires.get("torch", ()):
+            found = _EXACT.match(line)
+            if found and _RUNTIME.fullmatch(found["name"]):
+                return _tag(found["version"])
+        return ""
+
+    def _installed_runtime(self) -> str:
+        found = [self.versions[name] for name in self.versions if _RUNTIME.fullmatch(name)]
+        return _tag(found[0]) if len(found) == 1 else ""
+
+
+def machine_of(interpreter: Interpreter, gpus: Gpus) -> Machine:
+    """Return the machine that a target Python and the driver's answer describe."""
+    name = interpreter.machine.lower()
+    return Machine(
+        system="linux" if interpreter.platform.startswith("linux") else interpreter.platform,
+        machine=_MACHINES.get(name, name),
+        python=interpreter.version,
+        driver=gpus.driver_version,
+        cards=cards_of(gpus),
+        glibc=own_glibc(),
+        is_wsl=own_kernel_is_wsl(),
+    )
+
+
+def cards_of(gpus: Gpus) -> tuple[Card, ...]:
+    """Return the cards that answer and tell their compute capability."""
+    return tuple(
+        Card(gpu.label, gpu.compute_capability)
+        for gpu in gpus.usable
+        if gpu.compute_capability is not None
+    )
+
+
+def stack_of(interpreter: Interpreter) -> Stack:
+    """Return the installed distributions of a target Python, those of the user's site left out."""
+    found = interpreter.installed
+    return Stack(
+        versions={name: item.version for name, item in found.items() if item.version},
+        requires={name: item.requires for name, item in found.items() if item.requires},
+        markers=interpreter.marker_environment,
+        foreign=frozenset(n for n, item in found.items() if item.installer == "conda"),
+    )
+
+
+def own_glibc() -> str | None:
+    """Return the version of this system's C library, None when it is not glibc.
+
+    The target runs on the same system, so its own answer would be the same.
+    """
+    try:
+        text = os.confstr("CS_GNU_LIBC_VERSION") if hasattr(os, "confstr") else None
+    except (ValueError, OSError):
+        return None
+    return text.rpartition(" ")[2] if text else None
+
+
+def own_kernel_is_wsl() -> bool:
+    """Return whether this system is Linux inside Windows (WSL 2)."""
+    return "microsoft" in platform.release().lower()
+
+
+def _tag(version: str) -> str:
+    found = versions.parsed(version)
+    return f"cu{found.major}{found.minor}" if found else ""
+
+
+def _foreign_tag(told: str) -> str:
+    """Return a local version that names another kind of build (ROCm, XPU), "" for any other."""
+    return told if told.startswith(("rocm", "xpu")) else ""
