@@ -14,6 +14,12 @@ from modelmedic.facts.gpu import Gpus
 from modelmedic.facts.interpreter import Interpreter
 
 _MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
+# platform_system, os_name, and what platform_machine says there for our names of processors.
+_MARKERS: Mapping[str, tuple[str, str, Mapping[str, str]]] = {
+    "linux": ("Linux", "posix", {}),
+    "win32": ("Windows", "nt", {"x86_64": "AMD64", "aarch64": "ARM64"}),
+    "darwin": ("Darwin", "posix", {"aarch64": "arm64"}),
+}
 # The distributions that carry the CUDA runtime which torch from the index was built with.
 _RUNTIME = re.compile(r"nvidia-cuda-runtime(-cu\d+)?|cuda-toolkit")
 _EXACT = re.compile(r"(?P<name>[\w.-]+)\s*(\[[^\]]*\])?\s*\(?==\s*(?P<version>[\w.]+)")
@@ -46,6 +52,21 @@ class Machine:
     def python_minor(self) -> str:
         """Return "3.12"."""
         return rows.dotted(versions.minor(self.python))
+
+    @property
+    def markers(self) -> dict[str, str]:
+        """Return the values that dependency markers are judged with (PEP 508)."""
+        system, os_name, machines = _MARKERS.get(self.system, (self.system, "posix", {}))
+        return {
+            "implementation_name": "cpython",
+            "os_name": os_name,
+            "platform_machine": machines.get(self.machine, self.machine),
+            "platform_python_implementation": "CPython",
+            "platform_system": system,
+            "python_full_version": self.python,
+            "python_version": self.python_minor,
+            "sys_platform": self.system,
+        }
 
     @property
     def has_windows_driver(self) -> bool:
@@ -86,13 +107,11 @@ class Stack:
     Args:
         versions: With the local part ("2.8.0+cu128").
         requires: What each one requires (PEP 508 lines), where that is known.
-        markers: The values that dependency markers are judged with; empty: markers are not judged.
         foreign: Names that no pip installed (conda): of these the index knows no build.
     """
 
     versions: Mapping[str, str]
     requires: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    markers: Mapping[str, str] = field(default_factory=dict)
     foreign: frozenset[str] = frozenset()
 
     def version(self, name: str) -> str:
@@ -113,7 +132,7 @@ class Stack:
         default = next((row for row in table.pypi_build if row.system == machine.system), None)
         if default is not None:
             return Build(default.build, (default.cite,), default.is_certain)
-        tag = self._required_runtime() or self._installed_runtime()
+        tag = self._required_runtime(machine) or self._installed_runtime()
         if tag or self.requires.get("torch"):
             return Build(tag)
         release = table.torch_release(torch)
@@ -131,11 +150,12 @@ class Stack:
             rows.pair(found["torch"]), int(digits[: max(2, len(digits) - 1)]), found["abi"].upper()
         )
 
-    def _required_runtime(self) -> str:
+    def _required_runtime(self, machine: Machine) -> str:
         for line in self.requires.get("torch", ()):
             found = _EXACT.match(line)
-            if found and _RUNTIME.fullmatch(found["name"]):
-                return _tag(found["version"])
+            asked = versions.requirement(line) if found else None
+            if found and _RUNTIME.fullmatch(found["name"]) and asked is not None:
+                return _tag(found["version"]) if versions.applies(asked, machine.markers) else ""
         return ""
 
     def _installed_runtime(self) -> str:
@@ -172,7 +192,6 @@ def stack_of(interpreter: Interpreter) -> Stack:
     return Stack(
         versions={name: item.version for name, item in found.items() if item.version},
         requires={name: item.requires for name, item in found.items() if item.requires},
-        markers=interpreter.marker_environment,
         foreign=frozenset(n for n, item in found.items() if item.installer == "conda"),
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -52,6 +53,21 @@ def is_in(text: str, specifiers: str) -> bool | None:
     if found is None:
         return None
     return _specifiers(specifiers).contains(found, prereleases=True)
+
+
+def applies(line: Requirement, markers: Mapping[str, str]) -> bool:
+    """Return whether a requirement's marker holds; True when it has none.
+
+    Requirements of an extra do not apply: what asks for the extra is judged elsewhere.
+    """
+    from packaging.markers import UndefinedComparison, UndefinedEnvironmentName
+
+    if line.marker is None:
+        return True
+    try:
+        return line.marker.evaluate({**markers, "extra": ""})
+    except (UndefinedComparison, UndefinedEnvironmentName):
+        return False
 
 
 def public(text: str) -> str:
