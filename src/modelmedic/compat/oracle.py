@@ -6,7 +6,18 @@ a machine, ``nearest`` what the least change is that mends a stack.
 
 from __future__ import annotations
 
+from modelmedic.compat.change import Change, nearest
 from modelmedic.compat.judgement import KINDS, Contradiction, Judgement
 from modelmedic.compat.judging import judge
+from modelmedic.compat.sets import ConsistentSet, consistent
 
-__all__ = ["KINDS", "Contradiction", "Judgement", "judge"]
+__all__ = [
+    "KINDS",
+    "Change",
+    "ConsistentSet",
+    "Contradiction",
+    "Judgement",
+    "consistent",
+    "judge",
+    "nearest",
+]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from modelmedic.compat import rows, versions
@@ -117,6 +117,19 @@ class Stack:
     def version(self, name: str) -> str:
         """Return an installed version, "" when it is not installed."""
         return self.versions.get(name, "")
+
+    def changed(self, versions_: Mapping[str, str], removed: Iterable[str] = ()) -> Stack:
+        """Return the stack after an install of some versions and the removal of others.
+
+        What the changed ones require is no longer known, nor which CUDA runtime a new torch
+        brings along.
+        """
+        gone = {*removed, *versions_}
+        if "torch" in versions_:
+            gone |= {name for name in self.versions if _RUNTIME.fullmatch(name)}
+        kept = {name: version for name, version in self.versions.items() if name not in gone}
+        requires = {name: lines for name, lines in self.requires.items() if name not in gone}
+        return Stack(kept | dict(versions_), requires, self.foreign - gone)
 
     def build_of_torch(self, machine: Machine, table: Table) -> Build:
         """Return what the installed torch was built for.

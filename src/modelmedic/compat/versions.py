@@ -86,6 +86,12 @@ def minor(text: str) -> tuple[int, int]:
     return (found.major, found.minor) if found else (0, 0)
 
 
+def release(text: str) -> tuple[int, ...]:
+    """Return the numbers of a version: (2, 8, 0); empty when the text is no version."""
+    found = parsed(text)
+    return found.release if found else ()
+
+
 def is_below(text: str, floor: str) -> bool:
     """Return whether a version is older than a floor; False when one of them is no version."""
     found, least = parsed(text), parsed(floor)
@@ -95,14 +101,17 @@ def is_below(text: str, floor: str) -> bool:
 def distance(one: str, other: str) -> tuple[int, int, int, bool]:
     """Return how far apart two versions are: by major, minor, micro number, then at all.
 
-    Smaller is nearer. A version that cannot be parsed is as far as can be.
+    Smaller is nearer. A number counts only where the ones before it are equal: 0.34 is no nearer
+    to 1.2 than 0.36 is. A version that cannot be parsed is as far as can be.
     """
     first, second = parsed(one), parsed(other)
     if first is None or second is None:
         return (1 << 30, 0, 0, True)
+    is_same_major = first.major == second.major
+    is_same_minor = is_same_major and first.minor == second.minor
     return (
         abs(first.major - second.major),
-        abs(first.minor - second.minor),
-        abs(first.micro - second.micro),
+        abs(first.minor - second.minor) if is_same_major else 0,
+        abs(first.micro - second.micro) if is_same_minor else 0,
         first.public != second.public,
     )
