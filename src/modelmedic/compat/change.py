@@ -32,6 +32,8 @@ class Change:
         lost: What the app can no longer do, in words.
         touches_torch: Whether torch itself is changed; only where nothing else mends.
         is_certain: Whether nothing is doubtful after it that was not before.
+        flash_attn_wheel: Where a removed flash-attn is to be had for the torch that is then there;
+            "" when it is not removed, or its project has no wheel for that torch.
     """
 
     pins: tuple[str, ...]
@@ -42,6 +44,7 @@ class Change:
     lost: tuple[str, ...] = ()
     touches_torch: bool = False
     is_certain: bool = True
+    flash_attn_wheel: str = ""
 
     @property
     def versions(self) -> dict[str, str]:
@@ -221,6 +224,7 @@ def _told(before: Case, judged: Judgement, draft: Draft, listing: Listing) -> Ch
         is_certain=not (is_torch and _is_code_unsure(after))
         and not listing.is_guessed(draft)
         and all(doubt.what in known for doubt in doubts),
+        flash_attn_wheel=_wheel_instead(draft),
     )
 
 
@@ -235,17 +239,24 @@ def _reasons(
     yield from dict.fromkeys(entry.what for entry in wrong)
 
 
+def _wheel_instead(draft: Draft) -> str:
+    if rules_flash.NAME not in draft.removed:
+        return ""
+    fitting = rules_flash.wheel_for(draft.case)
+    return rules_flash.address_of(*fitting) if fitting else ""
+
+
 def _lost(before: Case, draft: Draft) -> Iterator[str]:
     for name in sorted(draft.removed):
         installed = f"{name} {before.stack.version(name)}"
         if name != rules_flash.NAME:
             yield f"{installed} is removed: the app does not ask for it."
             continue
-        fitting = rules_flash.wheel_for(draft.case)
+        wheel = _wheel_instead(draft)
         release = dotted(versions.minor(draft.case.torch))
         cure = (
-            f"the wheel that fits is {rules_flash.address_of(*fitting)}"
-            if fitting
+            f"the wheel that fits is {wheel}"
+            if wheel
             else f"its project has no wheel for torch {release} here"
         )
         yield f"{installed} is removed, for a wrong one is worse than none; {cure}."

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import fields
 from typing import Any
 
-from modelmedic.compat.rows import Row
+from modelmedic.compat.rows import Pin, Row
 from modelmedic.compat.table import Table
 
 SCHEMA = 1  # of the JSON document
@@ -26,6 +26,8 @@ _TITLES = {
     "known_consistent": "Sets that agree",
 }
 _SAID_APART = frozenset({"source", "how", "note"})
+# The same as "requires", in the form that is judged by.
+_FOR_JUDGING = frozenset({"name", "versions", "needs", "requires_python", "is_exact", "package"})
 
 
 def describe(table: Table) -> str:
@@ -65,7 +67,8 @@ def _row(row: Row) -> Iterator[str]:
 def _told(row: Row) -> Iterator[str]:
     for name, value in _values(row).items():
         is_cited = isinstance(value, str) and row.cite.endswith(f" {value}")
-        if value and name not in _SAID_APART and not is_cited:
+        is_said = name in _SAID_APART or (isinstance(row, Pin) and name in _FOR_JUDGING)
+        if value and not is_said and not is_cited:
             words = " ".join(value) if isinstance(value, list) else str(value)
             yield f"{name.replace('_', ' ')} {words}"
 

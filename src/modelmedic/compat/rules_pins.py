@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
+from typing import TYPE_CHECKING
 
-from modelmedic.compat import failures, rules_torch, versions
+from modelmedic.compat import failures, rows, rules_torch, versions
 from modelmedic.compat.judgement import Case, Contradiction
 from modelmedic.facts.packages import SAME_MODULE, normalised
+
+if TYPE_CHECKING:
+    from packaging.requirements import Requirement
 
 OPENCV = tuple(sorted(SAME_MODULE["cv2"]))
 # Whose mutual pins are judged here; everything else is left to the general check of conflicts.
@@ -54,12 +59,8 @@ def needs_of(case: Case, name: str) -> Iterator[tuple[str, str, tuple[str, ...],
 
     Its own metadata speaks first; the table adds what metadata does not say.
     """
-    for line in case.stack.requires.get(name, ()):
-        begin = _NAME.match(line)
-        if begin is None or normalised(begin[0]) not in _ASKED:
-            continue  # most lines, most of them for extras: not worth parsing
-        asked = versions.requirement(line)
-        if asked is not None and asked.specifier and versions.applies(asked, case.machine.markers):
+    for asked in _asked(case.stack.requires.get(name, ())):
+        if versions.applies(asked, case.machine.markers):
             yield normalised(asked.name), str(asked.specifier), (), True
     alias = "opencv-python" if name in OPENCV else name
     for row in case.table.pins(alias, versions.public(case.stack.version(name))):
@@ -67,6 +68,16 @@ def needs_of(case: Case, name: str) -> Iterator[tuple[str, str, tuple[str, ...],
             asked = versions.requirement(line)
             if asked is not None:
                 yield normalised(asked.name), str(asked.specifier), (row.cite,), row.is_certain
+
+
+@lru_cache(maxsize=256)
+def _asked(lines: tuple[str, ...]) -> tuple[Requirement, ...]:
+    """Return what a package asks of the packages that are judged here."""
+    # A large package has hundreds of lines, nearly all about others and for extras.
+    begins = ((line, _NAME.match(line)) for line in lines)
+    ours = [line for line, begin in begins if begin and normalised(begin[0]) in _ASKED]
+    parsed = (versions.requirement(line) for line in ours)
+    return tuple(asked for asked in parsed if asked is not None and asked.specifier)
 
 
 def _unmet(case: Case, name: str) -> Iterator[Contradiction]:
@@ -112,7 +123,9 @@ def _old_numpy(case: Case) -> Iterator[Contradiction]:
     """Yield a wish for numpy below 2 on a Python that has no wheel of it."""
     specifiers = case.wanted.get("numpy", "")
     here = case.machine.python_minor
-    row = next((row for row in case.table.numpy_lt2 if row.python == here), None)
+    # The 1.x line ended with 1.26: a Python newer than the last row has no wheel of it either.
+    known = [row for row in case.table.numpy_lt2 if rows.pair(row.python) <= rows.pair(here)]
+    row = known[-1] if known else None
     if not specifiers or row is None or row.newest_wheel or not _is_below_2(specifiers):
         return
     installed = case.stack.version("numpy")

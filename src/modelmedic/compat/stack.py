@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import re
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -190,6 +191,20 @@ def machine_of(interpreter: Interpreter, gpus: Gpus) -> Machine:
     )
 
 
+def machine_here(python: str, gpus: Gpus) -> Machine:
+    """Return this machine with a Python that need not be installed: what a stack could run on."""
+    name = platform.machine().lower()
+    return Machine(
+        system="linux" if sys.platform.startswith("linux") else sys.platform,
+        machine=_MACHINES.get(name, name),
+        python=python,
+        driver=gpus.driver_version,
+        cards=cards_of(gpus),
+        glibc=own_glibc(),
+        is_wsl=own_kernel_is_wsl(),
+    )
+
+
 def cards_of(gpus: Gpus) -> tuple[Card, ...]:
     """Return the cards that answer and tell their compute capability."""
     return tuple(
@@ -223,7 +238,7 @@ def own_glibc() -> str | None:
 
 def own_kernel_is_wsl() -> bool:
     """Return whether this system is Linux inside Windows (WSL 2)."""
-    return "microsoft" in platform.release().lower()
+    return hasattr(os, "uname") and "microsoft" in os.uname().release.lower()
 
 
 def _tag(version: str) -> str:

@@ -133,8 +133,13 @@ def read(file: Path) -> Table:
     return Table(as_of=document["as_of"], **groups)  # type: ignore[arg-type]
 
 
+@cache
+def _lists(kind: type[Row]) -> frozenset[str]:
+    return frozenset(f.name for f in fields(kind) if str(f.type).startswith("tuple"))
+
+
 def _row(kind: type[R], values: Mapping[str, Any]) -> R:
-    lists = {f.name for f in fields(kind) if str(f.type).startswith("tuple")}
+    lists = _lists(kind)
     return kind(**{name: _value(value, name in lists) for name, value in values.items()})
 
 
