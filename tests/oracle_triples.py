@@ -49,10 +49,11 @@ class Triple:
     doubted: frozenset[str] = frozenset()
     requirements: tuple[str, ...] = ()
     requires: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    tags: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def stack(self) -> Stack:
-        return Stack(self.versions, self.requires)
+        return Stack(self.versions, self.requires, tags=self.tags)
 
 
 def linux(card: Card | None, driver: str | None, python: str = "3.12.4", **more) -> Machine:
@@ -86,6 +87,7 @@ RIGHT = (
         linux(H100, "535.154.05"), WAN_STACK,
         ("cuda_family 12", "cuda_toolkit 12.8"),
         doubted=frozenset({"torch-driver"}), requirements=WAN,
+        tags={"flash-attn": ("cp312-cp312-linux_x86_64",)},
     ),
     Triple(
         "the same on a Blackwell card: flash-attn 2.8 has code for 12.0",
@@ -260,6 +262,12 @@ CONTRADICTORY = (
         ("torch_cxx11_abi >=2.7",),
         wrong(("flash-attn", "flash-attn-abi-undefined-symbol")),
         requirements=WAN,
+    ),
+    Triple(
+        "a flash-attn for the Python that was there before",
+        linux(RTX_4090, "570.86.10"), WAN_STACK, (),
+        wrong(("flash-attn", "flash-attn-abi-undefined-symbol")),
+        requirements=WAN, tags={"flash-attn": ("cp311-cp311-linux_x86_64",)},
     ),
     Triple(
         "the app needs flash-attn, the card is older than Ampere",

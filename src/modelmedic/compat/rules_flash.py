@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from modelmedic.compat import rows, versions
@@ -15,6 +16,7 @@ _WRONG_SYMBOL = (
     "and a broken one is worse for the app than none."
 )
 _ABI_FAILURE = "flash-attn-abi-undefined-symbol"
+_CPYTHON = re.compile(r"cp3\d+(\.cp3\d+)*")
 _RELEASES = "https://github.com/Dao-AILab/flash-attention/releases/download"
 
 
@@ -22,6 +24,7 @@ def find(case: Case) -> Iterator[Contradiction]:
     """Yield what is wrong with flash-attn, or with the wish to have it."""
     if case.stack.version(NAME):
         yield from _wheel(case)
+        yield from _tags(case)
         yield from _official(case)
         yield from _code(case)
         yield from _glibc(case)
@@ -106,6 +109,33 @@ def _abi(
         (*cited, abi.cite),
         abi.is_certain,
     )
+
+
+def _tags(case: Case) -> Iterator[Contradiction]:
+    """Yield a wheel that was built for another CPython or another system."""
+    tags = case.stack.tags.get(NAME, ())
+    if not tags or any(_is_tag_of(tag, case) for tag in tags):
+        return
+    yield Contradiction(
+        _KIND,
+        (NAME,),
+        f"{NAME} {case.stack.version(NAME)} was built for {tags[0]}; here is Python "
+        f"{case.machine.python_minor} on {case.machine.system} {case.machine.machine}.",
+        "Its compiled part is not even found. Most often Python was exchanged under the packages.",
+        _ABI_FAILURE,
+    )
+
+
+def _is_tag_of(tag: str, case: Case) -> bool:
+    """Return whether a wheel's tag is of this Python and system; True of what is not understood."""
+    python, _, rest = tag.partition("-")
+    _abi_tag, _, platform = rest.partition("-")
+    own = f"cp{case.machine.python_minor.replace('.', '')}"
+    is_python = not _CPYTHON.fullmatch(python) or "abi3" in rest or own in python.split(".")
+    begin = {"linux": ("linux", "manylinux", "musllinux"), "win32": ("win",)}
+    begins = (*begin.get(case.machine.system, ("macosx",)), "any")
+    is_system = any(part.startswith(begins) for part in platform.split("."))
+    return is_python and is_system
 
 
 def _official(case: Case) -> Iterator[Contradiction]:

@@ -64,10 +64,8 @@ def needs_of(case: Case, name: str) -> Iterator[tuple[str, str, tuple[str, ...],
             yield normalised(asked.name), str(asked.specifier), (), True
     alias = "opencv-python" if name in OPENCV else name
     for row in case.table.pins(alias, versions.public(case.stack.version(name))):
-        for line in row.needs:
-            asked = versions.requirement(line)
-            if asked is not None:
-                yield normalised(asked.name), str(asked.specifier), (row.cite,), row.is_certain
+        for asked in _asked(row.needs):
+            yield normalised(asked.name), str(asked.specifier), (row.cite,), row.is_certain
 
 
 @lru_cache(maxsize=256)

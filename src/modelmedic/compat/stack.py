@@ -109,11 +109,13 @@ class Stack:
         versions: With the local part ("2.8.0+cu128").
         requires: What each one requires (PEP 508 lines), where that is known.
         foreign: Names that no pip installed (conda): of these the index knows no build.
+        tags: What each wheel was built for ("cp312-cp312-linux_x86_64"), where that is known.
     """
 
     versions: Mapping[str, str]
     requires: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     foreign: frozenset[str] = frozenset()
+    tags: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def version(self, name: str) -> str:
         """Return an installed version, "" when it is not installed."""
@@ -130,7 +132,8 @@ class Stack:
             gone |= {name for name in self.versions if _RUNTIME.fullmatch(name)}
         kept = {name: version for name, version in self.versions.items() if name not in gone}
         requires = {name: lines for name, lines in self.requires.items() if name not in gone}
-        return Stack(kept | dict(versions_), requires, self.foreign - gone)
+        tags = {name: told for name, told in self.tags.items() if name not in gone}
+        return Stack(kept | dict(versions_), requires, self.foreign - gone, tags)
 
     def build_of_torch(self, machine: Machine, table: Table) -> Build:
         """Return what the installed torch was built for.
@@ -221,6 +224,8 @@ def stack_of(interpreter: Interpreter) -> Stack:
         versions={name: item.version for name, item in found.items() if item.version},
         requires={name: item.requires for name, item in found.items() if item.requires},
         foreign=frozenset(n for n, item in found.items() if item.installer == "conda"),
+        # Of the WHEEL file, where the report brings them.
+        tags={name: tuple(getattr(item, "tags", ())) for name, item in found.items()},
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
@@ -126,20 +126,16 @@ def read(file: Path) -> Table:
         import tomli as tomllib
 
     document = tomllib.loads(file.read_text(encoding="utf-8"))
-    groups = {
-        group: tuple(_row(kind, values) for values in document.get(group, ()))
-        for group, kind in _ROWS.items()
-    }
+    groups = {group: _rows(kind, document.get(group, ())) for group, kind in _ROWS.items()}
     return Table(as_of=document["as_of"], **groups)  # type: ignore[arg-type]
 
 
-@cache
-def _lists(kind: type[Row]) -> frozenset[str]:
-    return frozenset(f.name for f in fields(kind) if str(f.type).startswith("tuple"))
+def _rows(kind: type[R], found: Sequence[Mapping[str, Any]]) -> tuple[R, ...]:
+    lists = {field.name for field in fields(kind) if str(field.type).startswith("tuple")}
+    return tuple(_row(kind, values, lists) for values in found)
 
 
-def _row(kind: type[R], values: Mapping[str, Any]) -> R:
-    lists = _lists(kind)
+def _row(kind: type[R], values: Mapping[str, Any], lists: set[str]) -> R:
     return kind(**{name: _value(value, name in lists) for name, value in values.items()})
 
 
