@@ -218,6 +218,23 @@ def test_an_xformers_that_nothing_fits_is_removed_and_said():
     assert change.lost == ("xformers 0.0.33.post2 is removed: the app does not ask for it.",)
 
 
+def test_a_build_that_has_no_torchaudio_is_not_taken_where_one_is_installed():
+    """torchaudio ended at 2.11.0, before CUDA 13.2: of one index only what it has can be asked."""
+    versions = {"torch": "2.13.0+cpu", "torchaudio": "2.11.0+cpu"}
+    machine = linux(RTX_4090, "595.45.04")
+    assert nearest(machine, versions).versions == {
+        "torch": "2.13.0+cu130", "torchaudio": "2.11.0+cu130",
+    }  # fmt: skip
+    assert nearest(machine, {"torch": "2.13.0+cpu"}).pins == ("torch==2.13.0+cu132",)
+    tags = {entry.cuda_tag for entry in oracle.consistent(machine, ("torch", "torchaudio"))}
+    assert "cu132" not in tags
+
+
+def test_a_build_of_unknown_kind_gets_siblings_without_a_local_version():
+    change = nearest(linux(None, None), {"torch": "2.8.0+abc", "torchvision": "0.22.1"})
+    assert change.pins == ("torchvision==0.23.0",)
+
+
 def test_a_computer_without_a_card_keeps_its_cpu_build():
     versions = {"torch": "2.8.0+cpu", "torchvision": "0.22.1+cpu"}
     change = nearest(linux(None, None), versions)

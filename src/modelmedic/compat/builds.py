@@ -44,16 +44,15 @@ def versions_of(case: Case, build: TorchBuild) -> dict[str, str]:
     A sibling that no such build is known of is left out.
     """
     release, tag = build.release, build.tag
-    audio = _tag_of_audio(case.table, release.torchaudio, tag)
     found = {"torch": _named(case, release.version, tag)}
     found["torchvision"] = _named(case, release.torchvision, tag)
-    if audio:
-        found["torchaudio"] = _named(case, release.torchaudio, audio)
+    if _has_audio(case.table, release.torchaudio, tag):
+        found["torchaudio"] = _named(case, release.torchaudio, tag)
     return found
 
 
 def _named(case: Case, version: str, tag: str) -> str:
-    return version if case.machine.system == "darwin" else f"{version}+{tag}"
+    return version if case.machine.system == "darwin" or not tag else f"{version}+{tag}"
 
 
 def _is_wanted(case: Case, release: rows.Torch) -> bool:
@@ -100,10 +99,7 @@ def has_full_driver(case: Case, tag: str) -> bool:
     return not full or not versions.is_below(case.machine.driver, full)
 
 
-def _tag_of_audio(table: Table, audio: str, tag: str) -> str:
-    """Return the build of a torchaudio beside a torch build: the same, else of its CUDA family."""
-    own = table.torch_release(audio)  # torchaudio is numbered like torch
-    cuda = cuda_of(tag)
-    if own is None or cuda is None or tag in own.tags:
-        return tag
-    return next((other for other in own.tags if (cuda_of(other) or (0,))[0] == cuda[0]), "")
+def _has_audio(table: Table, audio: str, tag: str) -> bool:
+    """Return whether a torchaudio has that build; it ended at 2.11, torch and CUDA went on."""
+    own = table.torch_release(audio)  # torchaudio is numbered like the torch it was made for
+    return own is None or cuda_of(tag) is None or tag in own.tags

@@ -91,6 +91,8 @@ def _judged(
 ) -> tuple[tuple[object, ...], ConsistentSet] | None:
     """Return one set with its rank, None when something in it contradicts."""
     trio = builds.versions_of(empty, build)
+    if any(name in empty.wanted and name not in trio for name in _TORCH):
+        return None
     bare = Case.of(empty.machine, Stack(trio), empty.wanted, empty.table)
     wheel = rules_flash.wheel_for(bare) if "flash-attn" in empty.wanted else None
     flash = {"flash-attn": wheel[1].split("-")[1]} if wheel else {}
