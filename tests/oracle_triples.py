@@ -374,6 +374,12 @@ DOUBTFUL = (
         doubted=frozenset({"flash-attn"}), requirements=WAN,
     ),
     Triple(
+        "torchaudio ended before this torch: which of its CUDA builds pair is not known",
+        linux(RTX_4090, "580.65.06"), {"torch": "2.13.0+cu126", "torchaudio": "2.11.0+cu130"},
+        ("torch 2.13.0",),
+        doubted=frozenset({"torch-trio"}),
+    ),
+    Triple(
         "a torch that is newer than the table",
         linux(RTX_4090, "595.45.04"), {"torch": "2.16.0+cu132"},
         (),

@@ -235,6 +235,41 @@ def test_a_build_of_unknown_kind_gets_siblings_without_a_local_version():
     assert change.pins == ("torchvision==0.23.0",)
 
 
+def test_of_as_many_changes_the_one_over_the_smaller_distance_is_taken():
+    listed = {"numpy": ["2.2.6"], "opencv-python": ["4.11.0.86"]}
+    versions = {"numpy": "1.26.4", "opencv-python": "4.12.0.88"}
+    change = nearest(linux(None, None), versions, (), lambda name: listed[name])
+    assert change.pins == ("opencv-python==4.11.0.86",)
+
+
+def test_cuda_is_not_given_up_where_the_index_has_only_a_build_without_it():
+    versions = {"torch": "2.8.0+cu129"}
+    wanted = ("torch>=2.9",)
+    assert nearest(linux(None, None), versions, wanted, lambda name: ["2.9.0+cpu"]) is None
+    change = nearest(linux(None, None), versions, wanted, lambda name: ["2.9.0+cu126"])
+    assert change.pins == ("torch==2.9.0+cu126",)
+
+
+def test_the_runtime_of_the_torch_that_goes_says_nothing_of_the_one_that_comes():
+    versions = {"torch": "2.11.0", "nvidia-cuda-runtime": "13.0.96"}
+    change = nearest(linux(RTX_4090, "570.86.10"), versions, (), lambda name: ["2.10.0"])
+    assert (change.pins, change.cuda_tag) == (("torch==2.10.0",), "cu128")
+
+
+def test_a_sibling_of_the_ordinary_index_is_not_taken_for_another_build():
+    listed = {"torch": ["2.8.0+cu126"], "torchvision": ["0.23.0"]}  # 0.23.0 is the one for 12.8
+    versions = {"torch": "2.8.0+cu128", "torchvision": "0.23.0+cu128"}
+    machine = linux(GTX_1080_TI, "575.64.03")
+    assert nearest(machine, versions, (), lambda name: listed[name]) is None
+
+
+def test_a_set_that_rests_on_certain_rows_comes_before_a_newer_one_that_does_not():
+    """What code torch 2.11 for CUDA 12.8 has is a third party's word."""
+    first, second, *_rest = oracle.consistent(linux(RTX_4090, "570.86.10"), ("torch==2.11.*",))
+    assert (first.cuda_tag, first.is_certain) == ("cu126", True)
+    assert (second.cuda_tag, second.is_certain) == ("cu128", False)
+
+
 def test_a_computer_without_a_card_keeps_its_cpu_build():
     versions = {"torch": "2.8.0+cpu", "torchvision": "0.22.1+cpu"}
     change = nearest(linux(None, None), versions)
