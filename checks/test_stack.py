@@ -10,7 +10,7 @@ import pytest
 
 from modelmedic.context import Context
 from modelmedic.errors import CannotTell, Unhealthy
-from modelmedic.facts import driver_words, gpu, interpreter
+from modelmedic.facts import driver_words, gpu, interpreter, packages
 from modelmedic.facts.book import FactBook
 from modelmedic.facts.pip_commands import new_environment
 from modelmedic.profile.model import Profile
@@ -64,6 +64,10 @@ def test_pytorch_fits_driver_and_card(
     """
     if not profile.hardware.needs_gpu:
         pytest.skip("The profile does not ask for a graphics card.")
+    found = _interpreter(facts, profile, context)
+    if not facts.get(gpu.read_gpus).usable:
+        raise CannotTell("No GPU answers.", "hardware.nvml says why.")
+    _build_must_be_told(facts, profile, found)
     _judge(facts, profile, context, degraded, kind)
 
 
@@ -75,7 +79,7 @@ def test_some_versions_fit_this_machine(
     """Some build of PyTorch fits the driver, the card and a Python that the app supports."""
     if context.is_installed:
         pytest.skip("There is an install; its own versions are judged.")
-    if not (profile.python.is_required and profile.hardware.needs_gpu and _asks_torch(profile)):
+    if not (profile.python.is_required and profile.hardware.needs_gpu and _asks(profile, "torch")):
         pytest.skip("The profile does not ask for PyTorch on a graphics card.")
     gpus = facts.get(gpu.read_gpus)
     if not gpus.usable:
@@ -97,11 +101,8 @@ def _judge(
     from modelmedic.compat import oracle
     from modelmedic.compat.stack import machine_of, stack_of
 
-    if not profile.python.is_required:
-        pytest.skip("The profile needs no Python environment.")
-    if context.target_python is None and not context.is_installed:
-        pytest.skip("There is no environment yet; the installer makes one.")
-    found = facts.get(interpreter.read_interpreter)
+    found = _interpreter(facts, profile, context)
+    _skip_what_is_not_there(profile, found, kind)
     machine, stack = machine_of(found, _gpus(facts, profile)), stack_of(found)
     judged = oracle.judge(machine, stack, _requirements(profile))
     wrong = [entry for entry in judged.contradictions if entry.kind == kind]
@@ -115,6 +116,43 @@ def _judge(
                 "`modelmedic profile compat` shows what is known of it, and how sure.",
                 doubt.failure_id,
             )
+
+
+def _interpreter(facts: FactBook, profile: Profile, context: Context) -> interpreter.Interpreter:
+    """Return the target's report; skip where there is nothing to ask."""
+    if not profile.python.is_required:
+        pytest.skip("The profile needs no Python environment.")
+    if context.target_python is None and not context.is_installed:
+        pytest.skip("There is no environment yet; the installer makes one.")
+    return facts.get(interpreter.read_interpreter)
+
+
+def _skip_what_is_not_there(profile: Profile, found: interpreter.Interpreter, kind: str) -> None:
+    """Skip a kind whose package is neither installed nor asked for: python.package misses it."""
+    name = "flash-attn" if kind == "flash-attn" else "torch"
+    is_asked = name == "flash-attn" and _asks(profile, name)
+    if kind not in {"numpy", "pins"} and name not in found.installed and not is_asked:
+        pytest.skip(f"{name} is not installed.")
+
+
+def _build_must_be_told(facts: FactBook, profile: Profile, found: interpreter.Interpreter) -> None:
+    """Stop where an installed PyTorch does not tell what it was built for.
+
+    Raises:
+        CannotTell: Neither its version, nor what it requires, nor the table tells.
+    """
+    from modelmedic.compat import table
+    from modelmedic.compat.stack import machine_of, stack_of
+
+    stack = stack_of(found)
+    build = stack.build_of_torch(machine_of(found, _gpus(facts, profile)), table.load())
+    if stack.version("torch") and not build.tag:
+        code = "import torch; print(torch.version.cuda)"
+        raise CannotTell(
+            f"What torch {printable(stack.version('torch'))} was built for cannot be told.",
+            "Neither its version, nor what it requires, nor the table of what goes together says.",
+            packages.shell_words([found.target, "-c", code]),
+        )
 
 
 def _unhealthy(facts: FactBook, profile: Profile, wrong: list[Contradiction]) -> Unhealthy:
@@ -175,8 +213,8 @@ def _requirements(profile: Profile) -> list[str]:
     return [each.spec for each in profile.python.requirements if not each.is_optional]
 
 
-def _asks_torch(profile: Profile) -> bool:
-    return any(each.name == "torch" for each in profile.python.requirements)
+def _asks(profile: Profile, name: str) -> bool:
+    return any(each.name == name and not each.is_optional for each in profile.python.requirements)
 
 
 def _best_set(profile: Profile, gpus: gpu.Gpus) -> tuple[str, ConsistentSet] | None:
@@ -223,7 +261,9 @@ def _impossible(facts: FactBook, profile: Profile, gpus: gpu.Gpus) -> Unhealthy:
             f"No versions that the app accepts have code for {card.label} ({capability}).",
             "Builds of PyTorch and of flash-attn hold code for some generations of cards only.",
             "use another card, or a way to run the model that asks for less.",
-            failure_id="flash-attn-pre-ampere" if _asks_flash(profile) else "gpu-arch-not-in-torch",
+            failure_id="flash-attn-pre-ampere"
+            if _asks(profile, "flash-attn")
+            else "gpu-arch-not-in-torch",
             evidence={"compute_capability": capability},
         )
     return Unhealthy(
@@ -232,7 +272,3 @@ def _impossible(facts: FactBook, profile: Profile, gpus: gpu.Gpus) -> Unhealthy:
         new_environment(facts),
         failure_id="python-too-new",
     )
-
-
-def _asks_flash(profile: Profile) -> bool:
-    return "flash-attn" in {each.name for each in profile.python.requirements}

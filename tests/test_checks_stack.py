@@ -105,7 +105,7 @@ def commands(next_step):
 def test_a_stack_that_agrees_passes(target, kind):
     for name, version in (
         ("torch", "2.8.0+cu128"), ("torchvision", "0.23.0+cu128"), ("numpy", "1.26.4"),
-        ("transformers", "4.51.3"), ("huggingface-hub", "0.36.2"),
+        ("transformers", "4.51.3"), ("huggingface-hub", "0.36.2"), ("flash-attn", "2.8.3"),
     ):  # fmt: skip
         target.add(name, version)
     target.stack(kind)
@@ -229,6 +229,36 @@ def test_without_an_answer_of_the_driver_the_rest_is_judged(target):
     target.add("torch", "2.8.0")
     target.add("torchvision", "0.22.1")
     assert target.fails(target.stack, "torch-trio").failure_id == "torchvision-nms"
+
+
+def test_without_a_card_that_answers_nothing_is_said_of_what_needs_one(target):
+    target.add("torch", "2.8.0+cu128")
+    target.given[gpu.read_gpus] = Gpus(problem=gpu.Problem("not-asked", None, "no card"))
+    with pytest.raises(CannotTell, match="No GPU answers"):
+        target.on_gpu("torch-driver")
+
+
+def test_a_torch_that_does_not_tell_its_build_is_unknown_and_the_question_to_it_printed(target):
+    target.add("torch", "2.8.0a0+34c6371d24.nv25.08")
+    with pytest.raises(CannotTell, match="cannot be told") as caught:
+        target.on_gpu("torch-card")
+    assert shlex.split(caught.value.next_step)[1] == "-c"
+
+
+def test_what_is_not_installed_is_not_judged(target):
+    for kind in ("torch-python", "torch-trio", "flash-attn"):
+        with pytest.raises(pytest.skip.Exception, match="is not installed"):
+            target.stack(kind)
+    with pytest.raises(pytest.skip.Exception, match="torch is not installed"):
+        target.on_gpu("torch-driver")
+    target.stack("pins")
+
+
+def test_a_build_for_cards_of_another_maker_is_told(target):
+    target.add("torch", "2.8.0+rocm6.4")
+    error = target.fails(target.on_gpu, "cpu-only-torch")
+    assert "built without CUDA (rocm6.4)" in error.what
+    assert error.evidence["pins"] == "torch==2.8.0+cu128"
 
 
 def test_a_profile_without_python_or_card_asks_nothing(target):

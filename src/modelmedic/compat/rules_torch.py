@@ -117,12 +117,13 @@ def _cards(case: Case) -> Iterator[Contradiction]:
 
 
 def _only_cpu(case: Case) -> Iterator[Contradiction]:
-    if case.build.tag != "cpu" or not case.machine.cards:
+    if not case.build.tag or case.build.cuda or not case.machine.cards:
         return
     yield Contradiction(
         "cpu-only-torch",
         ("torch",),
-        f"torch {case.torch} was built without CUDA; {case.machine.cards[0].name} is there.",
+        f"torch {case.torch} was built without CUDA ({case.build.tag}); "
+        f"{case.machine.cards[0].name} is there.",
         "It ends in 'Torch not compiled with CUDA enabled'. On Windows plain pip installs this "
         "build; an update may have replaced the right one.",
         "cpu-only-torch",
