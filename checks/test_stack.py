@@ -98,13 +98,13 @@ def test_some_versions_fit_this_machine(
 def _judge(
     facts: FactBook, profile: Profile, context: Context, degraded: Degraded, kind: str
 ) -> None:
-    from modelmedic.compat import oracle
+    from modelmedic.compat import judging
     from modelmedic.compat.stack import machine_of, stack_of
 
     found = _interpreter(facts, profile, context)
     _skip_what_is_not_there(profile, found, kind)
     machine, stack = machine_of(found, _gpus(facts, profile)), stack_of(found)
-    judged = oracle.judge(machine, stack, _requirements(profile))
+    judged = judging.judge(machine, stack, _requirements(profile))
     wrong = [entry for entry in judged.contradictions if entry.kind == kind]
     if wrong:
         raise _unhealthy(facts, profile, wrong)
