@@ -111,6 +111,8 @@ _ROWS: Mapping[str, type[Row]] = {
 @cache
 def load() -> Table:
     """Return the shipped table; the file is read and parsed once in a process."""
+    versions.is_in("0", ">=0")  # loads packaging here, so that the first judgement need not wait
+    versions.requirement("any")
     return read(FILE)
 
 
