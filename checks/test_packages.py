@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+from modelmedic.compat import failures
 from modelmedic.context import Context
 from modelmedic.errors import CannotTell, Unhealthy
 from modelmedic.facts import interpreter, packages
@@ -16,29 +17,6 @@ from modelmedic.text import counted, printable
 
 Degraded = Callable[..., None]
 _SHOWN = 4  # conflicts spelled out in a message; all of them are counted
-# What a missing or unfitting package is known as in docs/failures: (name, is it missing).
-_FAILURES = {
-    ("ftfy", True): "ftfy-missing",
-    ("librosa", True): "undeclared-imports-at-top-level",
-    ("decord", True): "undeclared-imports-at-top-level",
-    ("peft", True): "undeclared-imports-at-top-level",
-    ("peft", False): "peft-needs-newer-transformers",
-    ("flash-attn", True): "flash-attn-missing-assert",
-    ("diffusers", False): "diffusers-too-old",
-    ("numpy", False): "numpy2-abi",
-    ("opencv-python", False): "opencv-vs-numpy-pin",
-    ("huggingface-hub", False): "transformers-hub-tokenizers-skew",
-    ("tokenizers", False): "transformers-hub-tokenizers-skew",
-    ("transformers", False): "transformers-hub-tokenizers-skew",
-}
-_CONFLICTS = {
-    ("opencv-python", "numpy"): "opencv-vs-numpy-pin",
-    ("transformers", "huggingface-hub"): "transformers-hub-tokenizers-skew",
-    ("transformers", "tokenizers"): "transformers-hub-tokenizers-skew",
-    ("peft", "transformers"): "peft-needs-newer-transformers",
-    ("torchvision", "torch"): "torchvision-nms",
-    ("torchaudio", "torch"): "torchvision-nms",
-}
 _HALF_INSTALLED = frozenset({"broken", "no-record", "duplicate"})
 
 
@@ -188,7 +166,7 @@ def _unfit(
         what,
         requirement.trap,
         install_command(facts, found, [requirement.spec]),
-        failure_id=_FAILURES.get((requirement.name, version is None)),
+        failure_id=failures.of_package(requirement.name, is_missing=version is None),
         subject=requirement.name,
         evidence={"requirement": requirement.spec, "installed_version": version},
     )
@@ -215,4 +193,4 @@ def _conflict_failure(conflict: packages.Conflict) -> str | None:
         return "half-installed-package"
     if conflict.kind == "shared-module":
         return "opencv-duplicates-or-libgl"
-    return _CONFLICTS.get((conflict.name, conflict.other))
+    return failures.of_pair(conflict.name, conflict.other)

@@ -74,7 +74,7 @@ def test_a_check_says_what_it_is(check):
 
 @by_id
 def test_a_check_is_repaired_or_says_where_to_read_on(check):
-    assert bool(check.using) != bool(check.page), "recover() or guidance()"
+    assert bool(check.family) != bool(check.page), "recover() or guidance()"
     if check.page:
         assert check.page == f"docs/checks.md#{check.anchor}"
         assert check.anchor in anchors(DOCS / "checks.md")
@@ -92,7 +92,7 @@ def test_every_guidance_is_of_a_check_and_every_check_has_one():
 
 
 def test_every_recovery_can_be_reached_and_says_what_it_changes():
-    used = {name for check in CHECKS for name in check.using}
+    used = {name for check in CHECKS for name in GENERATE.offered(check, RECOVERIES)}
     assert used == set(RECOVERIES)
     for entry in RECOVERIES.values():
         for word in ("Changes:", "Undo:", "Needs:"):

@@ -159,6 +159,9 @@ def _add_profile(commands: argparse._SubParsersAction[_Parser]) -> None:
         "--output", type=Path, help="a folder, or for one model a file (default: current folder)"
     )
     seal.set_defaults(call=_profile_seal)
+    compat = verbs.add_parser("compat", help="which driver, card, torch and packages go together")
+    compat.add_argument("--json", action="store_true", help="as one JSON document")
+    compat.set_defaults(call=_profile_compat)
     schema = verbs.add_parser("schema", help="the JSON Schema that editors complete from")
     schema.set_defaults(call=_profile_schema)
 
@@ -187,6 +190,14 @@ def _profile_seal(options: argparse.Namespace) -> int:
     made = sealing.seal(folder, profile, tell=lambda line: print(line, file=sys.stderr))
     for path in sealing.write(made, options.output and options.output.expanduser().absolute()):
         print(path)
+    return EXIT_OK
+
+
+def _profile_compat(options: argparse.Namespace) -> int:
+    from modelmedic.compat import describing, table
+
+    known = table.load()
+    print(describing.as_json(known) if options.json else describing.describe(known))
     return EXIT_OK
 
 
