@@ -44,8 +44,22 @@ _OWN_SHARE = 0.9  # of the probe's limit: our own message comes before the book'
 
 
 @dataclass(frozen=True, slots=True)
+class Shadow:
+    """A module outside of the environment that an ordinary start finds before the installed one."""
+
+    module: str  # "diffusers"
+    path: str  # of the folder or file that wins
+    owner: str  # normalised name of the distribution that loses; "" when it is a standard module
+    is_app: bool  # it lies in the install, else in an entry of PYTHONPATH
+
+
+@dataclass(frozen=True, slots=True)
 class Interpreter:
-    """What a target Python said about itself. Paths are texts, as it sees them."""
+    """What a target Python said about itself. Paths are texts, as it sees them.
+
+    It is asked isolated. ``path_variable``, ``home_variable``, ``shadows``, ``encoding`` and
+    ``is_user_site_active`` tell what an ordinary start with our own variables would see.
+    """
 
     target: Path  # as it was asked for, links not followed
     executable: str
@@ -68,6 +82,25 @@ class Interpreter:
     distributions: tuple[Distribution, ...]  # in the order of its search path
     leftovers: tuple[str, ...]  # "~umpy" paths that an aborted pip left behind
     noise: str = ""  # first line it printed unasked while starting
+    clashes: tuple[tuple[str, tuple[str, ...]], ...] = ()  # modules that owners fill differently
+    shadows: tuple[Shadow, ...] = ()
+    path_variable: tuple[str, ...] = ()  # entries of PYTHONPATH
+    home_variable: str = ""  # PYTHONHOME
+    runtime_dlls: tuple[str, ...] = ()  # Visual C++ runtimes beside its python.exe
+    glibc: str = ""  # "2.36"; "" where there is none
+    encoding: str = ""  # of texts opened without one: "utf-8", "cp936"
+
+    @property
+    def module_owners(self) -> dict[str, tuple[str, ...]]:
+        """Return the normalised names of the distributions that bring each top-level module.
+
+        Namespaces are left out: they are shared by design.
+        """
+        found: dict[str, tuple[str, ...]] = {}
+        for item in self.installed.values():
+            for module in item.modules:
+                found[module] = (*found.get(module, ()), item.key)
+        return found
 
     @property
     def is_venv(self) -> bool:

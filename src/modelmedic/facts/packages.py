@@ -49,6 +49,10 @@ class Distribution:
 
     ``problem`` says in words why the metadata cannot be believed ("it has no METADATA file");
     ``name`` is then taken from the folder's name and ``version`` may be empty.
+
+    What its RECORD says was compared with the disk by existence and size; no file was hashed.
+    Paths of files are as RECORD spells them, relative to ``folder``. Lists are cut
+    (`record_report.MAX_LISTED`); the counts are not.
     """
 
     name: str
@@ -59,6 +63,18 @@ class Distribution:
     installer: str = ""
     has_record: bool = True
     problem: str = ""
+    tags: tuple[str, ...] = ()  # of its WHEEL: "cp312-cp312-manylinux_2_17_x86_64"
+    direct: str = ""  # "editable", "folder", "archive", "vcs": not from an index (direct_url.json)
+    is_judged: bool = False  # RECORD was there and was compared with the disk, to its end
+    missing: tuple[str, ...] = ()  # in RECORD, not on disk
+    missing_count: int = 0
+    short: tuple[str, ...] = ()  # shorter than RECORD says, or an ELF cut before its own end
+    short_count: int = 0
+    outside_count: int = 0  # entries that lead out of the environment: not looked at
+    modules: tuple[str, ...] = ()  # top-level modules that are wholly its own: "numpy", "_cffi"
+    namespaces: tuple[str, ...] = ()  # top-level folders that it shares by design: "nvidia"
+    scripts: tuple[str, ...] = ()  # programs of its entry points: "torchrun"
+    extensions: tuple[str, ...] = ()  # compiled modules and libraries
 
     @property
     def key(self) -> str:
