@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import secrets
 import shutil
@@ -10,6 +11,7 @@ import time
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from modelmedic import commands
 from modelmedic.errors import CannotTell
@@ -28,6 +30,7 @@ from modelmedic.facts.packages import (
     effective,
     in_range,
     name_from_entry,
+    normalised,
     requires_from_egg,
 )
 from modelmedic.limits import TimeoutManager
@@ -36,6 +39,9 @@ from modelmedic.text import printable
 
 _LIMIT = "interpreter_probe"
 _CANDIDATE_SECONDS = 3.0
+_SCRIPTS = ("record_report.py", "interpreter_report.py")
+# What an ordinary start obeys and an isolated one does not.
+_VARIABLES = ("PYTHONPATH", "PYTHONHOME", "PYTHONNOUSERSITE", "PYTHONUSERBASE", "PYTHONUTF8")
 _LAST_PATCH = 99  # no release of Python 3 came near
 _CANDIDATES = ("python3", "python", *(f"python3.{minor}" for minor in range(14, 7, -1)))
 # Debian's Python has a venv module that fails for want of ensurepip, so both are loaded.
@@ -140,7 +146,8 @@ def read_interpreter(facts: FactBook) -> Interpreter:
     Raises:
         InterpreterFault: It cannot be started, ended badly, or gave no usable answer in time.
     """
-    return ask(_target(facts), deadline_seconds=_deadline_seconds())
+    place = facts.context.place if facts.context.is_installed else None
+    return ask(_target(facts), deadline_seconds=_deadline_seconds(), place=place)
 
 
 @probe(_LIMIT, spawns=(TARGET_PYTHON,))
@@ -172,18 +179,24 @@ def read_suitable_python(_facts: FactBook, requires: str) -> str:
     return ""
 
 
-def ask(target: Path, *, deadline_seconds: float) -> Interpreter:
+def ask(target: Path, *, deadline_seconds: float, place: Path | None = None) -> Interpreter:
     """Start an interpreter, isolated, and return its report.
 
     ``-I``: no PYTHON* variables, no current folder, no user site. ``-B``: no ``__pycache__`` is
     written into what we examine. Its own site-packages are searched as on every start.
+
+    Args:
+        target: The interpreter.
+        deadline_seconds: After this it is ended.
+        place: The folder that the app is started in, whose modules come before installed ones;
+            None when there is none.
 
     Raises:
         InterpreterFault: See ``kind``.
     """
     look_before(target)
     nonce = secrets.token_hex(16)
-    argv: list[str | Path] = [target, "-I", "-B", "-c", script(), nonce]
+    argv: list[str | Path] = [target, "-I", "-B", "-c", script(), _question(place), nonce]
     try:
         done = commands.run(argv, deadline_seconds=deadline_seconds, env=child_environment())
     except CannotTell as error:
@@ -197,7 +210,8 @@ def ask(target: Path, *, deadline_seconds: float) -> Interpreter:
 @cache
 def script() -> str:
     """Return the text of the script that the target runs."""
-    return Path(__file__).with_name("interpreter_report.py").read_text(encoding="utf-8")
+    folder = Path(__file__).parent
+    return "".join((folder / name).read_text(encoding="utf-8") for name in _SCRIPTS)
 
 
 def find_document(text: str, nonce: str) -> tuple[str | None, str]:
@@ -225,7 +239,7 @@ def parse_report(document: str, *, target: Path, noise: str = "") -> Interpreter
                 kind="crashed",
             )
         return _interpreter(report, target, noise)
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
         raise InterpreterFault(
             f"{printable(target)} answered with a report that cannot be read.",
             f"{type(error).__name__}: {printable(error)}.",
@@ -244,6 +258,11 @@ def parse_pip(done: commands.Completed) -> Pip:
     if done.returncode == 0 and match:
         return Pip(match.group(1), match.group(2), 0, "")
     return Pip("", "", done.returncode, last_line(done.stderr or done.stdout))
+
+
+def _question(place: Path | None) -> str:
+    variables = {name: os.environ[name] for name in _VARIABLES if os.environ.get(name)}
+    return json.dumps({"variables": variables, "place": "" if place is None else str(place)})
 
 
 def _target(facts: FactBook) -> Path:
@@ -279,11 +298,16 @@ def _suits(python: Path, requires: str) -> bool:
 
 def _interpreter(report: dict[str, object], target: Path, noise: str) -> Interpreter:
     bits = report["bits"]
+    distributions = tuple(_distribution(item) for item in _list(report["distributions"]))
     return Interpreter(
         target=target,
         bits=bits if isinstance(bits, int) else 0,
         markers=tuple(sorted(_texts_by_name(report["markers"]).items())),
-        distributions=tuple(_distribution(item) for item in _list(report["distributions"])),
+        distributions=distributions,
+        clashes=_clashes(report["clashes"], distributions),
+        shadows=tuple(_shadow(item) for item in _list(report["shadows"])),
+        path_variable=_texts(report["path_variable"]),
+        runtime_dlls=_texts(report["runtime_dlls"]),
         leftovers=_texts(report["leftovers"]),
         missing_path_entries=_texts(report["missing_path_entries"]),
         noise=noise,
@@ -293,8 +317,10 @@ def _interpreter(report: dict[str, object], target: Path, noise: str) -> Interpr
     )
 
 
-_WORDS = ("version", "implementation", "platform", "machine")
-_PATHS = ("executable", "prefix", "base_prefix", "purelib", "stdlib", "user_site")
+_WORDS = ("version", "implementation", "platform", "machine", "glibc", "encoding")
+_PATHS = (
+    "executable", "prefix", "base_prefix", "purelib", "stdlib", "user_site", "home_variable"
+)  # fmt: skip
 _FLAGS = ("has_ensurepip", "has_managed_marker", "is_conda", "is_user_site_active")
 
 
@@ -313,7 +339,43 @@ def _distribution(item: object) -> Distribution:
         installer=_text(item["installer"]),
         has_record=item["has_record"] is True,
         problem=_text(item["problem"]),
+        tags=_texts(item["tags"]),
+        direct=_text(item["direct"]),
+        scripts=_texts(item["scripts"]),
+        **_record(item["record"]),
     )
+
+
+_RECORD_LISTS = ("missing", "short", "extensions", "modules", "namespaces")
+_RECORD_COUNTS = ("missing_count", "short_count", "outside_count")
+
+
+def _record(item: object) -> dict[str, Any]:
+    """Return the part of a distribution that its RECORD tells; what is empty was left out."""
+    if not isinstance(item, dict):
+        raise TypeError("a record is no object")
+    found: dict[str, Any] = {name: _texts(item.get(name, [])) for name in _RECORD_LISTS}
+    found |= {name: int(item.get(name, 0)) for name in _RECORD_COUNTS}
+    return found | {"is_judged": item.get("is_judged") is True}
+
+
+def _clashes(
+    value: object, distributions: tuple[Distribution, ...]
+) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """Return each module with the names of those that fill it; one name twice is no clash."""
+    if not isinstance(value, dict):
+        raise TypeError("the clashes are no object")
+    found = []
+    for module, indexes in value.items():
+        names = dict.fromkeys(distributions[int(index)].key for index in _list(indexes))
+        if len(names) > 1:
+            found.append((_text(module), tuple(names)))
+    return tuple(found)
+
+
+def _shadow(item: object) -> Shadow:
+    module, path, owner, is_app = _list(item)
+    return Shadow(_text(module), _text(path), normalised(_text(owner)), is_app is True)
 
 
 def _text(value: object) -> str:
