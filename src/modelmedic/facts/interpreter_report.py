@@ -48,7 +48,15 @@ def main(question: str, nonce: str) -> None:
         report = describe(json.loads(question))
     except Exception as error:  # noqa: BLE001 - said to whoever asked, in the one answer we give
         report = {"error": type(error).__name__ + ": " + str(error)}
-    text = "\n<report " + nonce + ">" + json.dumps(report, separators=(",", ":")) + "</report " + nonce + ">\n"
+    text = (
+        "\n<report "
+        + nonce
+        + ">"
+        + json.dumps(report, separators=(",", ":"))
+        + "</report "
+        + nonce
+        + ">\n"
+    )
     data = text.encode("ascii")
     while data:  # not sys.stdout: a sitecustomize may have replaced it, pythonw.exe has none
         data = data[os.write(1, data) :]
@@ -208,9 +216,7 @@ def is_missing_entry(entry: str) -> bool:
     return bool(entry) and not entry.endswith(".zip") and not os.path.exists(entry)
 
 
-def scan(
-    folder: str, ends_at: float
-) -> "tuple[list[tuple[dict[str, object], Record]], list[str]]":
+def scan(folder: str, ends_at: float) -> "tuple[list[tuple[dict[str, object], Record]], list[str]]":
     """Return the distributions of one folder and the paths that an aborted pip left there."""
     try:
         names = sorted(os.listdir(folder))
@@ -225,9 +231,7 @@ def scan(
     return found, leftovers
 
 
-def distribution(
-    folder: str, entry: str, ends_at: float
-) -> "tuple[dict[str, object], Record]":
+def distribution(folder: str, entry: str, ends_at: float) -> "tuple[dict[str, object], Record]":
     """Return one distribution; ``problem`` is empty when its metadata could be read."""
     base = os.path.join(folder, entry)
     is_wheel = entry.lower().endswith(".dist-info")
