@@ -355,7 +355,7 @@ def _record(item: object) -> dict[str, Any]:
     if not isinstance(item, dict):
         raise TypeError("a record is no object")
     found: dict[str, Any] = {name: _texts(item.get(name, [])) for name in _RECORD_LISTS}
-    found |= {name: int(item.get(name, 0)) for name in _RECORD_COUNTS}
+    found |= {name: _count(item.get(name, 0)) for name in _RECORD_COUNTS}
     return found | {"is_judged": item.get("is_judged") is True}
 
 
@@ -367,7 +367,7 @@ def _clashes(
         raise TypeError("the clashes are no object")
     found = []
     for module, indexes in value.items():
-        names = dict.fromkeys(distributions[int(index)].key for index in _list(indexes))
+        names = dict.fromkeys(distributions[_count(index)].key for index in _list(indexes))
         if len(names) > 1:
             found.append((_text(module), tuple(names)))
     return tuple(found)
@@ -376,6 +376,12 @@ def _clashes(
 def _shadow(item: object) -> Shadow:
     module, path, owner, is_app = _list(item)
     return Shadow(_text(module), _text(path), normalised(_text(owner)), is_app is True)
+
+
+def _count(value: object) -> int:
+    if not isinstance(value, int) or value < 0:
+        raise TypeError(f"{type(value).__name__} where a count was expected")
+    return value
 
 
 def _text(value: object) -> str:

@@ -1,13 +1,13 @@
 """Print what this Python is and what is installed in it, as one JSON document.
 
 This text, after that of `record_report`, is run by the *target's* interpreter (``python -I -B -c
-<text> <question> <nonce>``), never imported by ours. It uses the standard library only, imports nothing that is installed in the
-target, writes nothing but standard output, and must run on Python 3.6; so: no f-strings,
-no new annotations, no ``importlib.metadata`` (3.8).
+<text> <question> <nonce>``), never imported by ours. It uses the standard library only, imports
+nothing that is installed in the target, writes nothing but standard output, and must run on
+Python 3.6; so: no f-strings, no new annotations, no ``importlib.metadata`` (3.8).
 """
 
 # pathlib costs this start 10 ms and gives nothing back:
-# ruff: noqa: PTH110, PTH112, PTH113, PTH118, PTH119, PTH123, PTH208
+# ruff: noqa: PTH110, PTH112, PTH113, PTH117, PTH118, PTH119, PTH120, PTH123, PTH208
 
 import json
 import os
@@ -48,15 +48,8 @@ def main(question: str, nonce: str) -> None:
         report = describe(json.loads(question))
     except Exception as error:  # noqa: BLE001 - said to whoever asked, in the one answer we give
         report = {"error": type(error).__name__ + ": " + str(error)}
-    text = (
-        "\n<report "
-        + nonce
-        + ">"
-        + json.dumps(report, separators=(",", ":"))
-        + "</report "
-        + nonce
-        + ">\n"
-    )
+    document = json.dumps(report, separators=(",", ":"))
+    text = "\n<report " + nonce + ">" + document + "</report " + nonce + ">\n"
     data = text.encode("ascii")
     while data:  # not sys.stdout: a sitecustomize may have replaced it, pythonw.exe has none
         data = data[os.write(1, data) :]
@@ -116,7 +109,7 @@ def of_ordinary_start(
     for item, record in own:
         for name in record.modules:
             owners.setdefault(name, str(item["name"]))
-    with open(os.devnull) as stream:  # noqa: PLW1514 - the default is what is asked for
+    with open(os.devnull) as stream:  # without an encoding: the default is what is asked for
         encoding = stream.encoding
     return {
         "clashes": find_clashes([record for _, record in everything]),

@@ -5,7 +5,7 @@ The same rules hold: standard library only, nothing of the target imported or wr
 """
 
 # pathlib costs this start 10 ms and gives nothing back:
-# ruff: noqa: PTH110, PTH112, PTH113, PTH116, PTH118, PTH120, PTH123
+# ruff: noqa: PTH113, PTH116, PTH118, PTH120, PTH123, PTH208
 
 import json
 import os
