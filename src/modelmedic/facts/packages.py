@@ -293,13 +293,13 @@ def _damaged(distributions: Iterable[Distribution]) -> Iterator[Conflict]:
     for item in distributions:
         if item.problem:
             words = f"{item.entry} in {item.folder} is not whole: {item.problem}"
-            yield Conflict("broken", item.key, "", words, _pin(item))
+            yield Conflict("broken", item.key, "", words, pin(item))
         elif item.is_wheel and not item.has_record and item.installer in _PIP_LIKE:
             words = f"{item.entry} in {item.folder} has no RECORD, so it cannot be removed cleanly"
-            yield Conflict("no-record", item.key, "", words, _pin(item))
+            yield Conflict("no-record", item.key, "", words, pin(item))
 
 
-def _pin(item: Distribution) -> str:
+def pin(item: Distribution) -> str:
     """Return what installs the same again, "" when its name would not be safe to type."""
     if not is_name(item.name):
         return ""
@@ -314,7 +314,7 @@ def _duplicates(distributions: Iterable[Distribution]) -> Iterator[Conflict]:
         is_twin = before.version != item.version or (before.is_wheel and item.is_wheel)
         if before is not item and is_twin:
             words = f"{item.name} is there twice in {item.folder}: {before.entry} and {item.entry}"
-            yield Conflict("duplicate", item.key, item.key, words, _pin(item))
+            yield Conflict("duplicate", item.key, item.key, words, pin(item))
 
 
 def _shared_modules(found: Mapping[str, Distribution]) -> Iterator[Conflict]:

@@ -212,16 +212,17 @@ def script_lines(text: str) -> "Iterator[str]":
 def find_clashes(records: "list[Record]") -> "dict[str, list[int]]":
     """Return the modules that several distributions fill with different files, by their indexes.
 
-    The same file from several (``backports/__init__.py``) is no clash.
+    Of one folder: what lies in two merely hides. The same file from several
+    (``backports/__init__.py``) is no clash.
     """
-    owners = {}  # type: dict[str, list[int]]
+    owners = {}  # type: dict[tuple[str, str], list[int]]
     for index, record in enumerate(records):
         for name in record.modules:
-            owners.setdefault(name, []).append(index)
-    several = {name: found for name, found in owners.items() if len(found) > 1}
+            owners.setdefault((record.folder, name), []).append(index)
+    several = [(key[1], found) for key, found in owners.items() if len(found) > 1]
     return {
         name: found
-        for name, found in several.items()
+        for name, found in several
         if len({records[index].modules[name] for index in found}) > 1
     }
 
