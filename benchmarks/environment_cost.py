@@ -3,11 +3,11 @@
     python benchmarks/environment_cost.py [PACKAGES] [RUNS]
 
 A real environment with that many distributions as an installer leaves them: METADATA, WHEEL,
-RECORD, entry points, thirty files and one compiled extension each (5,000 files in all). Measured:
+RECORD, entry points, thirty files and one compiled extension each (4,500 files in all). Measured:
 
 - the child that makes the report (`interpreter_report`): processor time, wall time and peak memory,
   each run a fresh process;
-- the whole question as a check asks it (`interpreter.ask`), in a process that has modelmedic loaded:
+- the whole question as a check asks it (`interpreter.ask`), from a process that runs already:
   wall time, and how many programs it starts.
 
 Bar: 0.6 s and 60 MB for the child, and one start. Source: the project's own requirement on the
@@ -30,8 +30,8 @@ from measuring import CHECKOUT, cost_of, line, own_environment
 
 sys.path.insert(0, str(CHECKOUT / "src"))
 
-from modelmedic import commands  # noqa: E402 - after the path above
-from modelmedic.facts import interpreter  # noqa: E402
+from modelmedic import commands
+from modelmedic.facts import interpreter
 
 PACKAGES = 150
 FILES = 30
