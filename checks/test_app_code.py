@@ -78,7 +78,7 @@ def test_every_module_of_the_start_is_installed(facts: FactBook, profile: Profil
 )  # fmt: skip
 @pytest.mark.recover("dependency_failure")
 def test_attention_has_a_way_without_flash_attn(facts: FactBook, profile: Profile) -> None:
-    """flash_attn is installed, or the app's code has a way without it."""
+    """The app's code has a way without flash_attn, or flash_attn is installed."""
     found = _interpreter(facts, profile)
     if any(name in found.installed for name in _ATTENTION):
         return
