@@ -63,6 +63,26 @@ def test_files_that_no_import_needs_are_a_stated_loss(patient, spare):
 
 
 @pytest.mark.parametrize(
+    ("text", "is_cut"),
+    [
+        ("x = 1\n", False),
+        ("def f(a,\n", True),
+        ("", True),
+        ("x = '\\d' is 'y'", False),
+        ("\0", True),
+    ],
+)
+def test_code_that_somebody_made_shorter_is_no_code_that_was_cut(patient, text, is_cut):
+    put(patient, "acme", files={"acme/__init__.py": "x = 1\n" * 50})
+    (site_packages(patient.target) / "acme/__init__.py").write_text(text)
+    if is_cut:
+        assert "acme/__init__.py cut short" in patient.fails("files").what
+    else:
+        patient.check("files")
+        assert "somebody" in patient.losses[0][1]
+
+
+@pytest.mark.parametrize(
     ("break_it", "words"),
     [
         (lambda place: (place / "METADATA").unlink(), "it has no METADATA file"),
