@@ -56,7 +56,11 @@ ADDONS = {
 
 
 @pytest.mark.check(
-    "python.imports", area="python", needs=["python.package"], severity="blocker", stage="installed"
+    "python.imports",
+    area="python",
+    needs=["python.package", "python.binaries"],
+    severity="blocker",
+    stage="installed",
 )
 @pytest.mark.recover("dependency_failure")
 def test_package_can_be_imported(

@@ -90,8 +90,8 @@ def lesser(found: Sequence[Torn]) -> tuple[str, str, str]:
     return (
         f"{counted(count, 'file')} of {shown}{more} missing or shorter than it was installed.",
         (
-            "None of them is code that is gone or cut: most often somebody deleted tests or texts, or "
-            "edited a file."
+            "None of them is code that is gone or cut: most often somebody deleted tests or texts, "
+            "or edited a file."
         ),
         "Nothing needs to be done while the app works.",
     )
