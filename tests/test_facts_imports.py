@@ -13,6 +13,7 @@ import pytest
 from python_support import POSIX, install, make_venv, program, site_packages
 from support import make_facts
 
+from modelmedic import caller
 from modelmedic.errors import CannotTell
 from modelmedic.facts import import_faults, import_probe
 from modelmedic.facts.import_faults import Fault, Link, Reason, classify_import
@@ -157,6 +158,25 @@ def test_an_import_leaves_no_cache(own_venv, monkeypatch, tmp_path):
     assert found.is_imported
     assert "went on without" in found.noise
     assert not (tmp_path / "hub").exists()
+
+
+def test_what_modules_put_aside_for_their_end_goes(own_venv, tmp_path):
+    """matplotlib makes a temporary folder where it may not write, and removes it at the end."""
+    folder = tmp_path / "made"
+    text = f"import atexit, os\nos.mkdir({str(folder)!r})\natexit.register(os.rmdir, {str(folder)!r})\n"
+    install(site_packages(own_venv), "acme", files={"acme.py": text + "atexit.register(exit, 3)\n"})
+    assert imported(own_venv, "acme").is_imported
+    assert not folder.exists()
+
+
+def test_variables_that_start_py_took_away_count_for_the_app(own_venv, tmp_path, monkeypatch):
+    (tmp_path / "given.py").write_text("")
+    started = caller.put_aside({"PYTHONPATH": str(tmp_path), "PYTHONHOME": "", "HOME": "/"})
+    for name, value in started.items():
+        monkeypatch.setenv(name, value)
+    assert set(started) == {"MODELMEDIC_STARTED_WITH_PYTHONPATH"}
+    assert imported(own_venv, "given").is_imported
+    assert interpreter_support.ask(own_venv).path_variable == (str(tmp_path),)
 
 
 @pytest.mark.parametrize("minor", [6, 8, 9, 12, 13])
