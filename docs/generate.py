@@ -177,6 +177,8 @@ def _paragraphs(check: Check, healers: dict[str, Recovery], text: str) -> str:
         f"- `--heal` may use [`{name}`](#{_slug(name)}): {healers[name].title}"
         for name in offered(check, healers)
     ]
+    if check.family and not healed:
+        healed = [f"- `--heal` asks the family `{check.family}`."]
     lines = [f'<a id="{check.anchor}"></a>', f"### {check.id}\n", f"{check.title}\n"]
     lines += [f"{part}\n" for part in (check.more, "; ".join(facts) + ".") if part]
     lines += ["\n".join(healed) + "\n"] if healed else []
