@@ -26,7 +26,7 @@ LAYERS = (
     ("commands", "purity", "rooms", "bootstrap"),
     ("profile.model", "context", "findings", "testing"),
     ("facts",),
-    ("profile", "needs", "discovery"),
+    ("profile", "needs", "discovery", "forecast"),
     (
         "operations",
         "transfer",

@@ -47,6 +47,12 @@ NVML_CODES: Mapping[int, Words] = MappingProxyType(
             "or Secure Boot refused it.",
             "restart the computer; if that does not help, install the driver again.",
         ),
+        13: Words(
+            "The NVIDIA driver is too old to be asked (NVML code 13, function not found).",
+            "Its library lacks the function that everything begins with.",
+            f"install a newer driver ({GET_DRIVER}) and restart.",
+            "driver-too-old",
+        ),
         14: Words(
             "A card's configuration memory is damaged (NVML code 14, corrupted infoROM).",
             "It is stored on the card itself.",
