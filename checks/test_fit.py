@@ -50,9 +50,7 @@ def _judge_no_fit(
 ) -> None:
     """Fail, or degrade where no source states a number."""
     verdict = (
-        _hidden(facts, profile, means)
-        or _held(means, found)
-        or _too_small(profile, means, found)
+        _hidden(facts, profile, means) or _held(means, found) or _too_small(profile, means, found)
     )
     if found.is_provable:
         raise verdict

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import gpu_support
-import hardware_support
 import pytest
 from gpu_support import A100, H100, RTX_3060
 from hardware_support import GIB, Given, Losses
@@ -71,10 +70,11 @@ def test_a_card_of_80_gb_runs_the_large_model_as_its_authors_say(judged):
     here = judged(T2V, *H100)
     here.judge()
     assert here.losses == []
-    assert here.stated == [
+    [stated] = here.stated
+    assert stated == (
         "It fits GPU 0 (NVIDIA H100 80GB HBM3): `python generate.py --task t2v-A14B --size "
         "'1280*720' --ckpt_dir ./Wan2.2-T2V-A14B --offload_model True --convert_model_dtype`."
-    ]
+    )
 
 
 def test_a_card_of_24_gb_runs_the_small_model_with_options_that_cost_speed(judged):
@@ -144,7 +144,10 @@ def test_a_desktops_share_is_a_loss_and_no_failure(judged):
 @pytest.mark.parametrize(
     ("given", "limit"),
     [
-        ({memory.read_memory: ram(128 * GIB, cap=16 * GIB)}, "the control group /sys/fs/cgroup/job"),
+        (
+            {memory.read_memory: ram(128 * GIB, cap=16 * GIB)},
+            "the control group /sys/fs/cgroup/job",
+        ),
         ({memory.read_commit: memory.Commit(True, 20 * GIB, 4 * GIB)}, "vm.overcommit_memory"),
         (
             {

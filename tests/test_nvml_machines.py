@@ -19,7 +19,6 @@ from hardware_support import (
     PCIE,
     THROTTLING,
     VRAM,
-    WANTS,
 )
 
 from modelmedic.errors import CannotTell
