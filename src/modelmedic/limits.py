@@ -35,6 +35,8 @@ class TimeoutManager:
             "gpu_query": 20,
             # Starting the target interpreter from a cold disk or a virus scanner's hands.
             "interpreter_probe": 20,
+            # Eight small frames through ffmpeg and back: 0.3 s here, 8 s for each step at most.
+            "video_encode": 20,
             # One size-and-header verdict; a file on a dead mount must not hold the run.
             "file_header": 10,
             # Listing an install: it stops itself after 6 s and says so; this is for a dead mount.
