@@ -83,7 +83,7 @@ def test_a_card_of_24_gb_runs_the_small_model_with_options_that_cost_speed(judge
     [(what, why, next_step, failure_id)] = here.losses
     assert "only with --offload_model True --convert_model_dtype --t5_cpu" in what
     assert "loses speed" in why
-    assert "no options needs 74.5 GiB" in why
+    assert "without options it takes 74.5 GiB" in why
     assert "--task ti2v-5B --size '1280*704'" in next_step
     assert next_step.endswith("--offload_model True --convert_model_dtype --t5_cpu`.")
     assert failure_id == "vram-insufficient"

@@ -84,8 +84,9 @@ def _losses(best: Way, ways: tuple[Way, ...], means: Means) -> tuple[str, ...]:
     found = []
     fit, first = best.fit, ways[0].fit
     if fit.loses:
-        better = f"{printable(first.flags) or 'no options'} needs {size(first.min_vram_bytes or 0)}"
-        found.append(f"It loses {printable(fit.loses)} ({better} of GPU memory).")
+        how = f"with {printable(first.flags)}" if first.flags else "without options"
+        takes = f"{how} it takes {size(first.min_vram_bytes or 0)} of GPU memory"
+        found.append(f"It loses {printable(fit.loses)} ({takes}).")
     if fit.vram_how == "computed":
         found.append(
             f"Its {size(fit.min_vram_bytes or 0)} of GPU memory are computed, not stated by the "
