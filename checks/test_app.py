@@ -11,8 +11,8 @@ import pytest
 from modelmedic import forecast
 from modelmedic.context import Context
 from modelmedic.errors import Unhealthy
-from modelmedic.facts import app_code, disk, encoder, filesystem, interpreter, output_name
-from modelmedic.facts.app_code import AppCode
+from modelmedic.facts import app_options, disk, encoder, filesystem, interpreter, output_name
+from modelmedic.facts.app_options import AppOptions
 from modelmedic.facts.book import FactBook
 from modelmedic.facts.pip_commands import install_command
 from modelmedic.profile.model import Fit, Profile
@@ -46,22 +46,22 @@ def test_app_takes_the_options_of_the_profile(
         taken = code.sizes_of(task)
         if taken and code.default_size and code.default_size not in taken:
             stated(
-                f"Give {app_code.PROGRAM} a size for {task}: --size {quoted(taken[0])}; its "
+                f"Give {app_options.PROGRAM} a size for {task}: --size {quoted(taken[0])}; its "
                 f"default {code.default_size} is refused for this task."
             )
 
 
-def _judge_task(code: AppCode, fit: Fit) -> None:
+def _judge_task(code: AppOptions, fit: Fit) -> None:
     if not fit.task or fit.task in code.tasks:
         return
     near = next((task for task in code.tasks if _bare(task) == _bare(fit.task)), "")
     raise Unhealthy(
-        f"{app_code.PROGRAM} does not know the task {printable(fit.task)}; it knows "
+        f"{app_options.PROGRAM} does not know the task {printable(fit.task)}; it knows "
         f"{printable(', '.join(code.tasks))}.",
         "Names are compared letter by letter; most often the app is older than the model.",
         f"Write `--task {near}`." if near else "Update the app: `git pull` in its folder.",
         failure_id="unsupported-size-or-task",
-        subject=app_code.TABLES,
+        subject=app_options.TABLES,
     )
 
 
@@ -69,19 +69,19 @@ def _bare(task: str) -> str:
     return task.lower().replace("_", "").replace("-", "")
 
 
-def _judge_sizes(code: AppCode, fit: Fit) -> None:
+def _judge_sizes(code: AppOptions, fit: Fit) -> None:
     taken = code.sizes_of(fit.task)
     wrong = [size for size in fit.sizes if taken and size not in taken]
     if not wrong:
         return
     near = min(taken, key=lambda size: abs(_area(size) - _area(wrong[0])))
     raise Unhealthy(
-        f"{app_code.PROGRAM} refuses --size {printable(wrong[0])} for {printable(fit.task)}; it "
+        f"{app_options.PROGRAM} refuses --size {printable(wrong[0])} for {printable(fit.task)}; it "
         f"takes {printable(', '.join(taken))}.",
         "The run ends in 'Unsupport size' after its imports.",
         f"Write `--size {quoted(near)}`, in quotes: a bare * is one for the shell.",
         failure_id="unsupported-size-or-task",
-        subject=app_code.TABLES,
+        subject=app_options.TABLES,
         evidence={"size": printable(wrong[0]), "task": printable(fit.task)},
     )
 
@@ -91,18 +91,18 @@ def _area(size: str) -> int:
     return numbers[0] * numbers[1] if len(numbers) == 2 else 0  # noqa: PLR2004 - width, height
 
 
-def _judge_flags(code: AppCode, fit: Fit) -> None:
+def _judge_flags(code: AppOptions, fit: Fit) -> None:
     wrong = [word for word in fit.flags.split() if word.startswith("--")]
     wrong = [word for word in wrong if word.partition("=")[0] not in code.options]
     if code.options and wrong:
         raise Unhealthy(
-            f"{app_code.PROGRAM} has no option {printable(', '.join(wrong))}, which the profile "
+            f"{app_options.PROGRAM} has no option {printable(', '.join(wrong))}, which the profile "
             "runs it with.",
             "Most often the app is older than the profile; it then ends with 'unrecognized "
             "arguments'.",
             "Update the app: `git pull` in its folder.",
             failure_id="unsupported-size-or-task",
-            subject=app_code.PROGRAM,
+            subject=app_options.PROGRAM,
         )
 
 
@@ -120,7 +120,7 @@ def test_default_name_of_a_video_can_be_a_file(
     _ask_writable(facts, context)
     prompt = _PROMPT
     if context.is_installed:
-        prompt = dict(facts.get(app_code.read_app_code).prompts).get(fit.task, _PROMPT)
+        prompt = dict(facts.get(app_options.read_app_options).prompts).get(fit.task, _PROMPT)
     names = tuple(
         output_name.default_name(fit.task, fit.sizes[0], text)
         for text in (prompt, _PUNCTUATED, _WIDE)
@@ -230,12 +230,12 @@ def _value(words: list[str], option: str) -> str:
     return ""
 
 
-def _code(facts: FactBook, profile: Profile) -> AppCode:
+def _code(facts: FactBook, profile: Profile) -> AppOptions:
     if not profile.fits:
         pytest.skip("The profile states no ways to run an app.")
-    code = facts.get(app_code.read_app_code)
+    code = facts.get(app_options.read_app_options)
     if not code.is_there:
-        pytest.skip(f"The app's code ({app_code.PROGRAM}) is not in the install folder.")
+        pytest.skip(f"The app's code ({app_options.PROGRAM}) is not in the install folder.")
     return code
 
 

@@ -16,7 +16,7 @@ from support import make_context, make_profile
 
 from modelmedic import rooms
 from modelmedic.errors import CannotTell, Unhealthy
-from modelmedic.facts import app_code, encoder, filesystem, output_name
+from modelmedic.facts import app_options, encoder, filesystem, output_name
 from modelmedic.facts.filesystem import Scratch, Trial
 from modelmedic.facts.output_name import NameTrial, default_name
 from modelmedic.profile.model import Fit, Program, PythonNeeds, Requirement
@@ -94,7 +94,7 @@ class App:
 
 def test_the_code_is_read_without_running_it(tmp_path):
     write_app(tmp_path)
-    code = App(tmp_path).facts.get(app_code.read_app_code)
+    code = App(tmp_path).facts.get(app_options.read_app_options)
     assert code.tasks == ("t2v-A14B", "ti2v-5B")
     assert code.sizes_of("ti2v-5B") == ("704*1280", "1280*704")
     assert code.options == {

@@ -22,7 +22,7 @@ MAX_BYTES = 1 << 20  # generate.py has 20 kB
 
 
 @dataclass(frozen=True, slots=True)
-class AppCode:
+class AppOptions:
     """What the code says. ``is_there`` False: the install folder does not hold it.
 
     ``sizes`` pairs each task with the sizes it takes; a task without a pair takes any.
@@ -41,7 +41,7 @@ class AppCode:
 
 
 @probe("file_header")
-def read_app_code(facts: FactBook) -> AppCode:
+def read_app_options(facts: FactBook) -> AppOptions:
     """Return what generate.py and wan/configs take.
 
     Raises:
@@ -50,7 +50,7 @@ def read_app_code(facts: FactBook) -> AppCode:
     place = facts.context.place
     program, tables = _tree(place, PROGRAM), _tree(place, TABLES)
     if program is None or tables is None:
-        return AppCode(is_there=False)
+        return AppOptions(is_there=False)
     configs, sizes = _assigned(tables, "WAN_CONFIGS"), _literal(tables, "SUPPORTED_SIZES")
     if not isinstance(configs, ast.Dict) or not isinstance(sizes, dict):
         raise CannotTell(
@@ -58,7 +58,7 @@ def read_app_code(facts: FactBook) -> AppCode:
             "Most often a newer version of the app, or one changed by hand.",
         )
     options = dict(_options(program))
-    return AppCode(
+    return AppOptions(
         is_there=True,
         tasks=tuple(_texts(configs.keys)),
         sizes=tuple((str(task), tuple(map(str, taken))) for task, taken in sizes.items()),
