@@ -12,7 +12,6 @@ from modelmedic import forecast
 from modelmedic.context import Context
 from modelmedic.errors import Unhealthy
 from modelmedic.facts import app_options, disk, encoder, filesystem, interpreter, output_name
-from modelmedic.facts.app_options import AppOptions
 from modelmedic.facts.book import FactBook
 from modelmedic.facts.pip_commands import install_command
 from modelmedic.profile.model import Fit, Profile
@@ -22,9 +21,9 @@ Degraded = Callable[..., None]
 Stated = Callable[[str], None]
 
 # Prompts as people write them: punctuation that some file systems refuse, and letters of three
-# bytes each, which fill the 255 bytes (eCryptfs: 143) of a name sooner.
+# bytes each, 50 of which the name takes and which fill its 255 bytes (eCryptfs: 143) sooner.
 _PUNCTUATED = 'A "cat"? Yes: it runs | jumps'
-_WIDE = "视" * output_name.PROMPT_CHARS
+_WIDE = "视" * 50
 _PROMPT = "Two cats fight on a stage"
 
 
@@ -51,7 +50,7 @@ def test_app_takes_the_options_of_the_profile(
             )
 
 
-def _judge_task(code: AppOptions, fit: Fit) -> None:
+def _judge_task(code: app_options.AppOptions, fit: Fit) -> None:
     if not fit.task or fit.task in code.tasks:
         return
     near = next((task for task in code.tasks if _bare(task) == _bare(fit.task)), "")
@@ -69,7 +68,7 @@ def _bare(task: str) -> str:
     return task.lower().replace("_", "").replace("-", "")
 
 
-def _judge_sizes(code: AppOptions, fit: Fit) -> None:
+def _judge_sizes(code: app_options.AppOptions, fit: Fit) -> None:
     taken = code.sizes_of(fit.task)
     wrong = [size for size in fit.sizes if taken and size not in taken]
     if not wrong:
@@ -91,7 +90,7 @@ def _area(size: str) -> int:
     return numbers[0] * numbers[1] if len(numbers) == 2 else 0  # noqa: PLR2004 - width, height
 
 
-def _judge_flags(code: AppOptions, fit: Fit) -> None:
+def _judge_flags(code: app_options.AppOptions, fit: Fit) -> None:
     wrong = [word for word in fit.flags.split() if word.startswith("--")]
     wrong = [word for word in wrong if word.partition("=")[0] not in code.options]
     if code.options and wrong:
@@ -230,7 +229,7 @@ def _value(words: list[str], option: str) -> str:
     return ""
 
 
-def _code(facts: FactBook, profile: Profile) -> AppOptions:
+def _code(facts: FactBook, profile: Profile) -> app_options.AppOptions:
     if not profile.fits:
         pytest.skip("The profile states no ways to run an app.")
     code = facts.get(app_options.read_app_options)

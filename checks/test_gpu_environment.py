@@ -11,7 +11,6 @@ import pytest
 from modelmedic.errors import CannotTell, Unhealthy
 from modelmedic.facts import cuda_libraries, gpu, kernel_log, visible
 from modelmedic.facts.book import FactBook
-from modelmedic.facts.visible import BY_BUS, ORDER, VISIBLE, Visible
 from modelmedic.profile.model import Profile
 from modelmedic.text import counted, printable
 
@@ -32,17 +31,17 @@ def test_programs_are_given_the_cards(
     _judge_names(facts, seen)
     _judge_numbers(profile, seen)
     names = {entry.name for entry in facts.get(gpu.read_gpus).usable}
-    if seen.is_by_index and len(names) > 1 and seen.order != BY_BUS:
+    if seen.is_by_index and len(names) > 1 and seen.order != visible.BY_BUS:
         degraded(
-            f"{VISIBLE}={printable(seen.setting)} counts cards of several kinds by number.",
-            f"CUDA's own order is by speed, `nvidia-smi` orders by slot; {ORDER} is "
+            f"{visible.VISIBLE}={printable(seen.setting)} counts cards of several kinds by number.",
+            f"CUDA's own order is by speed, `nvidia-smi` orders by slot; {visible.ORDER} is "
             f"{printable(seen.order) or 'not set'}, so the number may mean another card.",
-            f"Set {ORDER}={BY_BUS} in the shell that starts the app.",
+            f"Set {visible.ORDER}={visible.BY_BUS} in the shell that starts the app.",
             _MISMATCH,
         )
 
 
-def _judge_names(facts: FactBook, seen: Visible) -> None:
+def _judge_names(facts: FactBook, seen: visible.Visible) -> None:
     cards = facts.get(gpu.read_gpus).usable
     if not seen.places and any(card.has_mig and card.slices == () for card in cards):
         raise Unhealthy(
@@ -61,17 +60,17 @@ def _judge_names(facts: FactBook, seen: Visible) -> None:
     after = f" {later} not read." if seen.hidden else ""
     names = f"names {printable(seen.unknown)!r}, which is no card" if seen.unknown else "hides all"
     raise Unhealthy(
-        f"{VISIBLE}={printable(seen.setting)} {names}; a program is given "
+        f"{visible.VISIBLE}={printable(seen.setting)} {names}; a program is given "
         f"{counted(len(seen.places), 'card')}.",
         f"CUDA stops reading at the first entry that it does not know.{after} There are: "
         f"{printable(have)}.",
-        _unset(VISIBLE),
+        _unset(visible.VISIBLE),
         failure_id=_MISMATCH,
         evidence={"setting": printable(seen.setting), "cards_given": len(seen.places)},
     )
 
 
-def _judge_numbers(profile: Profile, seen: Visible) -> None:
+def _judge_numbers(profile: Profile, seen: visible.Visible) -> None:
     """Judge WORLD_SIZE and --ulysses_size.
 
     Source: generate.py, "The number of ulysses_size should be equal to the world size"; one card

@@ -131,3 +131,21 @@ def _check_id(node: ast.FunctionDef) -> str:
             if mark.func.attr == "check" and isinstance(first, ast.Constant):
                 return str(first.value)
     return ""
+
+
+def write_checks(table: Path) -> None:
+    """Write the checks that can name each failure into its row of the table, where any can."""
+    naming: dict[str, list[str]] = {}
+    for check, ids in sorted(of_checks().items()):
+        for failure in ids:
+            naming.setdefault(failure, []).append(check)
+    lines, row = [], ""
+    for line in table.read_text(encoding="utf-8").splitlines():
+        row = line.strip("[]") if line.startswith("[") else row
+        names = ", ".join(f'"{check}"' for check in naming.get(row, ()))
+        lines.append(f"checks = [{names}]" if line.startswith("checks = ") and names else line)
+    table.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    write_checks(SRC / "modelmedic" / "healing" / "failures.toml")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from modelmedic.errors import ModelmedicError
-from modelmedic.facts.fit import Means
+from modelmedic.facts import fit as fit_facts
 from modelmedic.profile import loader
 from modelmedic.profile.model import Fit
 from modelmedic.text import printable, quoted, size
@@ -58,7 +58,7 @@ class Forecast:
         return min(self.ways, key=lambda way: way.fit.min_vram_bytes or 0)
 
 
-def forecast(fits: Sequence[Fit], means: Means) -> Forecast:
+def forecast(fits: Sequence[Fit], means: fit_facts.Means) -> Forecast:
     """Return which of ``fits`` the machine can run now.
 
     The best is the first in the profile's order whose numbers all hold; else the first that the
@@ -70,7 +70,7 @@ def forecast(fits: Sequence[Fit], means: Means) -> Forecast:
     return Forecast(ways, best, _losses(best, ways, means) if best else ())
 
 
-def _way(fit: Fit, means: Means) -> Way:
+def _way(fit: Fit, means: fit_facts.Means) -> Way:
     vram, ram = fit.min_vram_bytes or 0, fit.min_ram_bytes or 0
     return Way(
         fit,
@@ -80,7 +80,7 @@ def _way(fit: Fit, means: Means) -> Way:
     )
 
 
-def _losses(best: Way, ways: tuple[Way, ...], means: Means) -> tuple[str, ...]:
+def _losses(best: Way, ways: tuple[Way, ...], means: fit_facts.Means) -> tuple[str, ...]:
     found = []
     fit, first = best.fit, ways[0].fit
     if fit.loses:
@@ -125,7 +125,7 @@ def command(fit: Fit, folder: str = "") -> str:
     return " ".join([*words, *fit.flags.split()])
 
 
-def others_that_fit(means: Means, *, but: str) -> tuple[str, ...]:
+def others_that_fit(means: fit_facts.Means, *, but: str) -> tuple[str, ...]:
     """Return the shipped profiles with a way that fits for certain.
 
     Args:
