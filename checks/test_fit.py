@@ -11,7 +11,7 @@ from modelmedic.context import Context
 from modelmedic.errors import Unhealthy
 from modelmedic.facts import fit, gpu_words, visible
 from modelmedic.facts.book import FactBook
-from modelmedic.forecast import Forecast
+from modelmedic.forecast import Forecast, Way
 from modelmedic.profile.model import Profile
 from modelmedic.text import printable, size
 
@@ -32,17 +32,41 @@ def test_a_way_to_run_the_model_fits(
     if found.best is None:
         _judge_no_fit(facts, profile, means, found, degraded)
         return
-    command = f"`{forecast.command(found.best.fit, _folder(context))}`"
+    device = _device(facts, means, found.best)
+    command = f"`{forecast.command(found.best.fit, _folder(context), device)}`"
     if not found.losses:
         stated(f"It fits {means.place.label}: {command}.")
         return
     degraded(
-        f"{printable(profile.title)} fits {means.place.label} only with "
-        f"{printable(found.best.fit.flags) or 'no options'}.",
+        f"{printable(profile.title)} fits {means.place.label} with "
+        f"{printable(found.best.fit.flags) or 'no options'}, at a loss.",
         " ".join(found.losses),
         f"In the app's folder: {command}.",
-        "host-ram-oom-killed" if found.best.ram_short_bytes else "vram-insufficient",
+        _loss_id(found.best),
     )
+
+
+def _device(facts: FactBook, means: fit.Means, best: Way) -> str:
+    """Return the UUID of the card to choose, "" when every card that the app may take will do.
+
+    The app takes the first one, and which that is CUDA decides. Source: generate.py, device 0.
+    """
+    others = [p for p in facts.get(visible.read_visible).places if p != means.place]
+    need = best.fit.min_vram_bytes or 0
+    if all((other.free_bytes or 0) >= need for other in others):
+        return ""
+    chosen = means.place.slice.uuid if means.place.slice else means.place.gpu.uuid
+    return chosen or str(means.place.gpu.index)
+
+
+def _loss_id(best: Way) -> str:
+    if best.ram_short_bytes:
+        return "host-ram-oom-killed"
+    if best.vram_short_bytes:
+        return "vram-held-or-fragmented"
+    if best.fit.loses or best.fit.vram_how == "computed":
+        return "vram-insufficient"
+    return "no-space-on-model-disk"  # the loss that is left
 
 
 def _judge_no_fit(

@@ -81,7 +81,7 @@ def test_a_card_of_24_gb_runs_the_small_model_with_options_that_cost_speed(judge
     here = judged(TI2V)
     here.judge()
     [(what, why, next_step, failure_id)] = here.losses
-    assert "only with --offload_model True --convert_model_dtype --t5_cpu" in what
+    assert what.endswith(" with --offload_model True --convert_model_dtype --t5_cpu, at a loss.")
     assert "loses speed" in why
     assert "without options it takes 74.5 GiB" in why
     assert "--task ti2v-5B --size '1280*704'" in next_step
@@ -100,7 +100,7 @@ def test_what_is_only_computed_is_a_stated_uncertainty(judged):
     here = judged(T2V, "total_mib 49140")
     here.judge()
     [(what, why, _next, _id)] = here.losses
-    assert what.endswith("only with --offload_model True --convert_model_dtype --t5_cpu.")
+    assert what.endswith("--offload_model True --convert_model_dtype --t5_cpu, at a loss.")
     assert "26.6 GiB of GPU memory are computed" in why
 
 
@@ -138,7 +138,9 @@ def test_memory_held_by_others_is_told_apart_from_a_small_card(judged):
 def test_a_desktops_share_is_a_loss_and_no_failure(judged):
     here = judged(TI2V, "used_mib 2000")
     here.judge()
-    assert "Other programs hold" in here.losses[0][1]
+    [(_what, why, _next, failure_id)] = here.losses
+    assert "Other programs hold" in why
+    assert failure_id == "vram-held-or-fragmented"
 
 
 @pytest.mark.parametrize(
@@ -173,7 +175,9 @@ def test_a_disk_that_is_too_small_belongs_to_the_forecast(judged, tmp_path):
     missing = disk.Missing(volume, (".",), 3, 34 * GIB, 0, 0, GIB)
     here = judged(TI2V, *A100, given={disk.read_missing: (missing,)})
     here.judge()
-    assert "The disk lacks 24.0 GiB" in here.losses[0][1]
+    [(_what, why, _next, failure_id)] = here.losses
+    assert "The disk lacks 24.0 GiB" in why
+    assert failure_id == "no-space-on-model-disk"
 
 
 def test_a_larger_card_that_is_hidden_is_pointed_at(judged, monkeypatch):
@@ -181,6 +185,16 @@ def test_a_larger_card_that_is_hidden_is_pointed_at(judged, monkeypatch):
     failure = judged(TI2V, "devices 2", "gpu1.total_mib 8192").failure()
     assert failure.failure_id == "visible-devices-or-flags-mismatch"
     assert failure.next_step.endswith("=GPU-00000000-0000-0000-0000-000000000000.")
+
+
+def test_among_unequal_cards_the_command_chooses_the_one_that_does(judged):
+    here = judged(TI2V, "devices 2", "gpu0.total_mib 8192")
+    here.judge()
+    uuid = "GPU-00000000-0000-0000-0000-000000000001"
+    assert f"`CUDA_VISIBLE_DEVICES={uuid} python generate.py" in here.losses[0][2]
+    alike = judged(TI2V, "devices 2")
+    alike.judge()
+    assert "CUDA_VISIBLE_DEVICES" not in alike.losses[0][2]
 
 
 def test_a_slice_of_a_divided_card_is_what_counts(judged):

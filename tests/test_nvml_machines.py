@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import gpu_support
 import hardware_support
+import psutil
 import pytest
 from gpu_support import A100, B200, H100, RTX_3060, RTX_5090, read, recorded_smi
 from hardware_support import (
@@ -22,7 +23,7 @@ from hardware_support import (
 )
 
 from modelmedic.errors import CannotTell
-from modelmedic.facts import gpu
+from modelmedic.facts import gpu, gpu_words, smi
 from modelmedic.facts.book import FactBook
 from modelmedic.facts.gpu import MigSlice
 
@@ -165,6 +166,8 @@ def test_a_driver_that_hangs_in_the_middle_is_killed_at_the_deadline(machine, wo
     assert "did not answer within 1 s" in unknown.what
     assert isinstance(unknown.__cause__, subprocess.TimeoutExpired)
     assert time.monotonic() - started < 30
+    children = psutil.Process().children(recursive=True)
+    assert not [child for child in children if "nvml_reader" in " ".join(child.cmdline())]
 
 
 def test_a_driver_older_than_the_binding_is_named(ancient, world, tmp_path, monkeypatch):
@@ -186,12 +189,39 @@ def test_a_driver_older_than_the_binding_is_asked_by_nvidia_smi(ancient, tmp_pat
     assert answer.gpus[0].memory_total_bytes == 8119 << 20
 
 
-@pytest.mark.parametrize("code", [4, 9, 12, 14, 15])
-def test_each_exit_code_of_nvidia_smi_is_the_drivers(code):
-    from modelmedic.facts import smi
+LOST = (
+    "Unable to determine the device handle for GPU0000:01:00.0: GPU is lost.  Reboot the system to "
+    "recover this GPU"
+)
 
-    words = "NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver."
-    assert smi.parse_rows(f"{words}\n", code, 3).error["code"] == code
+
+# What nvidia-smi prints and ends with, and the failure it then is.
+@pytest.mark.parametrize(
+    ("code", "printed", "failure_id"),
+    [
+        (4, "Failed to initialize NVML: Insufficient Permissions", None),
+        (9, "NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver.", None),
+        (15, LOST, "gpu-fell-off-bus"),
+        (18, "Failed to initialize NVML: Driver/library version mismatch", "nvml-version-mismatch"),
+        (255, "Failed to initialize NVML: Unknown Error", None),
+    ],
+    ids=["permission", "not-loaded", "lost", "mismatch", "unknown"],
+)  # fmt: skip
+def test_each_exit_code_of_nvidia_smi_is_the_drivers(code, printed, failure_id):
+    error = smi.parse_rows(f"{printed}\n", code, 3).error
+    problem = gpu.gpus_from({"error": error}, "nvidia-smi").problem
+    assert (problem.kind, problem.code) == ("nvml", code)
+    words = gpu_words.of_problem(problem, hardware_support.FILES)
+    assert words.what
+    assert words.failure_id == failure_id
+
+
+def test_an_old_windows_driver_keeps_its_program_outside_the_path(tmp_path):
+    folder = tmp_path / "NVIDIA Corporation" / "NVSMI"
+    folder.mkdir(parents=True)
+    assert smi._old_windows_program(tmp_path) is None
+    (folder / "nvidia-smi.exe").write_bytes(b"MZ")
+    assert smi._old_windows_program(tmp_path) == str(folder / "nvidia-smi.exe")
 
 
 # nvidia-smi.exe of driver 560.94: rows end with CR LF, and WDDM keeps some values to itself.
@@ -202,8 +232,6 @@ WINDOWS_ROWS = (
 
 
 def test_rows_of_windows_are_read_and_a_lost_card_is_seen():
-    from modelmedic.facts import smi
-
     rows = smi.parse_rows(WINDOWS_ROWS, 15, 4).rows
     assert rows[0][2] == "NVIDIA GeForce RTX 4090"
     entry = {"index": 1, "error": None, "unknown": {}}

@@ -7,6 +7,7 @@ is no proof against the sources that state no number.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,19 +111,23 @@ def _losses(best: Way, ways: tuple[Way, ...], means: fit_facts.Means) -> tuple[s
     return tuple(found)
 
 
-def command(fit: Fit, folder: str = "") -> str:
+def command(fit: Fit, folder: str = "", device: str = "") -> str:
     """Return the app's command for a fit, as typed in the app's folder.
 
     Args:
         fit: The way to run it.
         folder: The model's folder; "" leaves it out.
+        device: UUID of the card to choose; "": the app's own choice, the first one.
     """
     words = ["python", PROGRAM, *(["--task", fit.task] if fit.task else [])]
     if fit.sizes:
         words += ["--size", quoted(fit.sizes[0])]  # a bare * is one for the shell
     if folder:
         words += ["--ckpt_dir", quoted(folder)]
-    return " ".join([*words, *fit.flags.split()])
+    chosen = " ".join([*words, *fit.flags.split()])
+    if device and sys.platform == "win32":
+        return f"$env:CUDA_VISIBLE_DEVICES='{device}'; {chosen}"  # PowerShell
+    return f"CUDA_VISIBLE_DEVICES={device} {chosen}" if device else chosen
 
 
 def others_that_fit(means: fit_facts.Means, *, but: str) -> tuple[str, ...]:
