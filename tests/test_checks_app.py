@@ -19,6 +19,7 @@ from modelmedic.errors import CannotTell, Unhealthy
 from modelmedic.facts import app_options, encoder, filesystem, output_name
 from modelmedic.facts.filesystem import Scratch, Trial
 from modelmedic.facts.output_name import NameTrial, default_name
+from modelmedic.facts.scratch import Room
 from modelmedic.profile.model import Fit, Program, PythonNeeds, Requirement
 
 checks = rooms.load("checks", "test_app")
@@ -157,7 +158,11 @@ def test_weights_without_the_app_are_not_judged(tmp_path):
 
 @pytest.mark.parametrize(
     ("generate", "configs"),
-    [("<<<<<<< HEAD\n", CONFIGS), (GENERATE, "WAN_CONFIGS = make()\n"), ("(" * 5000, CONFIGS)],
+    [
+        ("<<<<<<< HEAD\n", CONFIGS),
+        (GENERATE, "WAN_CONFIGS = make()\n"),
+        ("x = " + "-" * 50_000 + "1", CONFIGS),
+    ],
     ids=["merge", "other", "deep"],
 )
 def test_code_that_cannot_be_read_is_unknown(tmp_path, generate, configs):
@@ -189,6 +194,16 @@ def test_names_are_really_made_and_nothing_is_left(tmp_path):
     assert list(tmp_path.iterdir()) == []
     app.judge(NAME)
     assert app.losses == []
+
+
+def test_a_file_that_comes_out_under_another_name_is_no_file_of_that_name(tmp_path, monkeypatch):
+    write = Room.write
+    # As NTFS does with "a:b": a stream of the file "a", and no error.
+    monkeypatch.setattr(
+        Room, "write", lambda self, name, data: write(self, name.partition(":")[0], data)
+    )
+    [trial] = App(tmp_path).facts.get(output_name.read_name_trials, ("cats:dogs.mp4",))
+    assert trial.error == "the file came out under another name"
 
 
 def trials(monkeypatch, *errors):
