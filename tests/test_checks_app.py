@@ -167,7 +167,7 @@ def test_weights_without_the_app_are_not_judged(tmp_path):
 )
 def test_code_that_cannot_be_read_is_unknown(tmp_path, generate, configs):
     write_app(tmp_path, generate, configs)
-    with pytest.raises(CannotTell, match="is no Python|does not hold"):
+    with pytest.raises(CannotTell, match=r"is no Python|does not hold"):
         App(tmp_path).judge(OPTIONS)
 
 

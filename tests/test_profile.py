@@ -157,6 +157,9 @@ def test_a_description_names_what_a_profile_asks_for():
         "Wan-AI/Wan2.2-S2V-14B at main",
     ):
         assert part in text
+    shown = describe(load("wan2.2-ti2v-5b"))
+    assert "fit offload-t5-cpu: --offload_model True --convert_model_dtype --t5_cpu" in shown
+    assert "GPU memory: 22.4 GiB (stated)" in shown
     assert "files and sizes are not known" in describe(load("wan2.2-ti2v-5b-diffusers"))
     assert "settings.json (json, 4 keys)" in describe(load("demo"))
 
