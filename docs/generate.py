@@ -161,18 +161,6 @@ def page() -> str:
     return "\n".join(parts).rstrip() + "\n"
 
 
-def failures_page() -> str:
-    """Return docs/failures.md."""
-    parts = [FAILURES_HEAD, "| Failure | What it is | Check | Then |", "|---|---|---|---|"]
-    for name, row in tables.read("failures.toml").items():
-        seen = ", ".join(f"[`{c}`](checks.md#{c.replace('.', '-')})" for c in row["checks"])
-        healed = ", ".join(f"[`{r}`](checks.md#{_slug(r)})" for r in row.get("recoveries", ()))
-        then = healed or f"guidance, {row['guidance']}"
-        anchor = f'<a id="{name}"></a>`{name}`'
-        parts.append(f"| {anchor} | {row['reason']} ({row['category']}) | {seen or '-'} | {then} |")
-    return "\n".join(parts) + "\n"
-
-
 def _table(here: list[Check]) -> str:
     rows = ["| Check | Holds when | Severity | Repaired |", "|---|---|---|---|"]
     rows += [
@@ -210,6 +198,18 @@ def _recovery(entry: Recovery, known: list[Check]) -> str:
     facts += [f"- Offered to: {uses or 'no check'}."]
     body = "\n".join(facts)
     return f'<a id="{_slug(entry.name)}"></a>\n### {entry.name}\n\n{title}\n\n{body}\n'
+
+
+def failures_page() -> str:
+    """Return docs/failures.md."""
+    parts = [FAILURES_HEAD, "| Failure | What it is | Check | Then |", "|---|---|---|---|"]
+    for name, row in tables.read("failures.toml").items():
+        seen = ", ".join(f"[`{c}`](checks.md#{c.replace('.', '-')})" for c in row["checks"])
+        healed = ", ".join(f"[`{r}`](checks.md#{_slug(r)})" for r in row.get("recoveries", ()))
+        then = healed or f"guidance, {row['guidance']}"
+        anchor = f'<a id="{name}"></a>`{name}`'
+        parts.append(f"| {anchor} | {row['reason']} ({row['category']}) | {seen or '-'} | {then} |")
+    return "\n".join(parts) + "\n"
 
 
 def _slug(name: str) -> str:
