@@ -85,12 +85,13 @@ def reached(start: Place) -> set[str]:
     while todo:
         name, top = todo.pop()
         node = tops(name).get(top)
-        if node is None:
-            continue
-        found |= ids_in(node)
-        new = set(references(name, node)) - seen
+        if node is None:  # a name that this module has from another one
+            new = {imported(name)[top]} if top in imported(name) else set()
+        else:
+            found |= ids_in(node)
+            new = set(references(name, node))
+        todo.extend(new - seen)
         seen |= new
-        todo.extend(new)
     return found
 
 
