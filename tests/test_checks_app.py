@@ -312,6 +312,22 @@ def test_an_encoder_that_does_not_encode_is_said_with_its_words(desk, script, sa
 
 
 @posix
+@pytest.mark.parametrize(
+    ("content", "mode", "says"),
+    [(b"#!/bin/sh\n", 0o644, "Permission denied"), (b"\x7fELF\x02", 0o755, "format error")],
+    ids=["mode", "format"],
+)
+def test_a_program_that_cannot_be_started_is_broken(desk, tmp_path, content, mode, says):
+    app = desk("exit 0")
+    program = tmp_path / "programs" / "ffmpeg"
+    program.write_bytes(content)
+    program.chmod(mode)
+    failure = app.failure(ENCODER)
+    assert says in failure.what
+    assert failure.failure_id == "video-encoder-broken"
+
+
+@posix
 def test_an_environment_without_any_ffmpeg_says_how_to_get_one(desk, target, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     failure = desk().failure(ENCODER)

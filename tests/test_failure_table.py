@@ -35,9 +35,14 @@ def checks(generate):
     return {check.id: check for check in generate.checks()}
 
 
-def offered_by(generate, check):
+@pytest.fixture(scope="module")
+def recoveries(generate):
+    return generate.recoveries()
+
+
+def offered_by(check, recoveries):
     """Return the recoveries that a check may use: those it names, else all of its family."""
-    of_family = [e.name for e in generate.recoveries().values() if e.family == check.family]
+    of_family = [entry.name for entry in recoveries.values() if entry.family == check.family]
     return check.using or of_family
 
 
@@ -59,13 +64,13 @@ def test_a_row_says_what_is_done_or_why_nothing_is(name):
 
 
 @each
-def test_every_check_and_recovery_of_a_row_exists(name, generate, checks):
+def test_every_check_and_recovery_of_a_row_exists(name, checks, recoveries):
     row = TABLE[name]
     assert set(row["checks"]) <= set(checks)
     assert len(row["checks"]) == len(set(row["checks"]))
-    offered = {using for check in row["checks"] for using in offered_by(generate, checks[check])}
+    offered = {using for check in row["checks"] for using in offered_by(checks[check], recoveries)}
     assert set(row.get("recoveries", ())) <= offered, "no check of the row offers it"
-    assert set(row.get("recoveries", ())) <= set(generate.recoveries())
+    assert set(row.get("recoveries", ())) <= set(recoveries)
 
 
 @each

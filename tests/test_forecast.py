@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import gpu_support
 import pytest
@@ -168,6 +169,18 @@ def test_ram_is_counted_under_its_caps_and_only_degrades(judged, given, limit):
     assert "needs 31.7 GiB of RAM and swap, computed; there are 16.0 GiB" in why
     assert f"({limit} sets this limit)" in why
     assert failure_id == "host-ram-oom-killed"
+
+
+def test_on_windows_the_page_file_is_what_limits(judged, monkeypatch):
+    """The commit limit as GlobalMemoryStatusEx told it on a machine of 32 GB without page file."""
+    monkeypatch.setattr(fit, "sys", SimpleNamespace(platform="win32"))
+    given = {
+        memory.read_memory: ram(64 * GIB),
+        memory.read_commit: memory.Commit(True, 34_242_998_272, 20_401_094_656),
+    }
+    here = judged(TI2V, *A100, given=given)
+    here.judge()
+    assert "there are 12.9 GiB (the page file sets this limit)" in here.losses[0][1]
 
 
 def test_a_disk_that_is_too_small_belongs_to_the_forecast(judged, tmp_path):

@@ -23,6 +23,7 @@ FRAMES, SIDE = 8, 64
 _FILE = "encoded.mp4"
 _STEP_SECONDS = 8.0  # two steps within the probe's limit
 _SHOWN = 300
+_NOT_STARTED = 126  # what a shell returns for a program that may not be run or is none
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,7 @@ def read_encoding(facts: FactBook) -> Encoding:
     room = Room(folder, facts.context.scratch_name)
     try:
         room.make()
-        return _tried(Encoding(program, told_by), room.path)
+        return _tried_to_start(Encoding(program, told_by), room.path)
     except OSError as error:
         raise CannotTell(f"Nothing can be tried in {folder}: {error.strerror}.") from error
     finally:
@@ -83,6 +84,17 @@ def programs(target: Interpreter) -> Iterator[tuple[Path, str]]:
         yield conda, "conda"
     if system := shutil.which("ffmpeg"):
         yield Path(system), "PATH"
+
+
+def _tried_to_start(encoding: Encoding, folder: Path) -> Encoding:
+    """Try it; one that the system refuses to start is broken, not unknown."""
+    try:
+        return _tried(encoding, folder)
+    except CannotTell as error:
+        if isinstance(error.__cause__, OSError):
+            reason = error.__cause__.strerror or str(error.__cause__)
+            return replace(encoding, returncode=_NOT_STARTED, error=reason)
+        raise
 
 
 def _tried(encoding: Encoding, folder: Path) -> Encoding:
