@@ -8,9 +8,10 @@ import sys
 
 import gpu_support
 import pytest
+from app_support import write_app
 from python_support import make_venv
 from support import CHECKOUT, child_env
-from test_checks_app import WORKING, write_app, write_program
+from test_checks_encoder import WORKING, write_program
 
 library = gpu_support.library
 
