@@ -10,15 +10,11 @@ import pytest
 from modelmedic.errors import CannotTell, Unhealthy
 from modelmedic.facts import driver, driver_words, gpu, gpu_words, pci
 from modelmedic.facts.book import FactBook
+from modelmedic.forecast import DESKTOP_SHARE_BYTES
 from modelmedic.profile.model import Profile
 from modelmedic.text import size
 
 Degraded = Callable[..., None]
-
-# What a desktop may take of a card on which a model is meant to run.
-# Source: ComfyUI's model_management.py leaves 600 MiB, plus 100 MiB on cards above 15 GiB, to
-# other programs (EXTRA_RESERVED_VRAM).
-DESKTOP_SHARE_BYTES = 700 << 20
 
 FLASH_ATTENTION_FLOOR = (8, 0)  # flash-attn 2: "only supports Ampere GPUs or newer"
 
@@ -182,6 +178,8 @@ def test_gpu_memory_is_free(facts: FactBook, profile: Profile, degraded: Degrade
 
 def _asked_memory(profile: Profile) -> int:
     need = profile.hardware.min_vram_bytes
+    if need is None and profile.fits:
+        pytest.skip("The profile states GPU memory for each way to run it: hardware.fit judges.")
     if need is None:
         pytest.skip("The profile states no least GPU memory.")
     return need
@@ -217,7 +215,7 @@ def test_card_is_new_enough(facts: FactBook, profile: Profile) -> None:
     if text is None:
         pytest.skip("The profile states no least compute capability.")
     major, minor = (int(part) for part in text.split("."))
-    cards = _large_enough(_usable(facts), profile.hardware.min_vram_bytes)
+    cards = _large_enough(_usable(facts), _least_memory(profile))
     known = [entry for entry in cards if entry.compute_capability is not None]
     if any(entry.compute_capability >= (major, minor) for entry in known):  # type: ignore[operator]
         return
@@ -240,6 +238,11 @@ def test_card_is_new_enough(facts: FactBook, profile: Profile) -> None:
 
 def _dotted(entry: gpu.Gpu) -> str:
     return ".".join(str(part) for part in entry.compute_capability or ())
+
+
+def _least_memory(profile: Profile) -> int | None:
+    stated = [fit.min_vram_bytes for fit in profile.fits if fit.min_vram_bytes is not None]
+    return profile.hardware.min_vram_bytes or min(stated, default=None)
 
 
 def _large_enough(cards: Sequence[gpu.Gpu], need: int | None) -> Sequence[gpu.Gpu]:

@@ -10,6 +10,7 @@ import pytest
 from modelmedic.context import Context
 from modelmedic.errors import CannotTell, Unhealthy
 from modelmedic.facts import (
+    encoder,
     install_scan,
     install_words,
     layout,
@@ -247,10 +248,13 @@ def test_other_copies_of_the_model_are_known(
 def test_program_is_on_the_path(
     facts: FactBook, profile: Profile, program: Program, degraded: Degraded
 ) -> None:
-    """A program that the app calls is found."""
-    if facts.get(programs.read_program, program.name) is not None:
+    """A program that the app calls is found; an ffmpeg can also encode sound."""
+    if facts.get(programs.read_program, program.name) is None:
+        words = install_words.no_program(profile, program)
+    elif program.name == "ffmpeg" and "aac" not in facts.get(encoder.read_audio_encoders):
+        words = install_words.no_sound(profile)
+    else:
         return
-    words = install_words.no_program(profile, program)
     if not program.is_required:
         degraded(words.what, words.why, words.next_step, words.failure_id)
         return

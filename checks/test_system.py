@@ -10,7 +10,7 @@ import pytest
 
 from modelmedic.context import Context
 from modelmedic.errors import CannotTell, Unhealthy
-from modelmedic.facts import clock, filesystem, resources, system
+from modelmedic.facts import clock, filesystem, gpu, resources, system
 from modelmedic.facts.book import FactBook
 from modelmedic.profile.model import Profile
 from modelmedic.text import duration, printable, size
@@ -25,6 +25,8 @@ _SKEW_FAILED_SECONDS = 3600
 # huggingface_hub takes a file for changed when it is over a second younger than its own note
 # (_local_folder.py, read_download_metadata).
 _DISK_AHEAD_SECONDS = 1.0
+# Source: the failure catalogue's rule for shm-too-small, 1 GiB for each GPU in a container.
+_SHM_OF_A_CARD_BYTES = 1 << 30
 
 
 def warm(facts: FactBook) -> None:
@@ -125,7 +127,8 @@ def test_shared_memory_is_enough(facts: FactBook, profile: Profile, degraded: De
     """Shared memory (/dev/shm) is large enough for the model's worker processes."""
     need = profile.hardware.min_shm_bytes
     if need is None:
-        pytest.skip("The profile asks for no shared memory.")
+        _judge_container_shm(facts, profile, degraded)
+        return
     if not sys.platform.startswith("linux"):
         pytest.skip("Only Linux keeps shared memory in a file system of its own.")
     found = facts.get(resources.read_shared_memory)
@@ -194,6 +197,30 @@ def test_clock_is_right(facts: FactBook, context: Context, degraded: Degraded) -
             evidence={"ahead_seconds": round(ahead, 1)},
         )
     degraded(what, "Logins by Kerberos and short-lived access tokens may be refused.", cure)
+
+
+def _judge_container_shm(facts: FactBook, profile: Profile, degraded: Degraded) -> None:
+    """Judge what processes on several cards of one container need to talk to each other."""
+    if not profile.hardware.needs_gpu or not sys.platform.startswith("linux"):
+        pytest.skip("The profile asks for no shared memory.")
+    if not facts.get(system.read_system).container:
+        pytest.skip("The profile asks for no shared memory, and this is no container.")
+    cards = 0
+    with contextlib.suppress(CannotTell):  # hardware.nvml says why the driver does not answer
+        cards = len(facts.get(gpu.read_gpus).usable)
+    if cards <= 1:
+        pytest.skip("The profile asks for no shared memory, and a run on one card needs none.")
+    found = facts.get(resources.read_shared_memory)
+    need = cards * _SHM_OF_A_CARD_BYTES
+    if found.total_bytes < need:
+        degraded(
+            f"{resources.SHM} holds {size(found.total_bytes)} in this container of {cards} cards.",
+            f"A run on several cards hands tensors through it, about {size(_SHM_OF_A_CARD_BYTES)} "
+            "for each card, and else ends in 'bus error' or an NCCL error. One card does not "
+            "need it.",
+            _more_shared_memory(facts, need),
+            failure_id="shm-too-small",
+        )
 
 
 def _more_shared_memory(facts: FactBook, need: int) -> str:

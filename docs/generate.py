@@ -1,6 +1,6 @@
-"""Write docs/checks.md from the checks, the recoveries and docs/guidance.toml.
+"""Write docs/checks.md and docs/failures.md from checks, recoveries and their tables.
 
-python3 docs/generate.py, with a Python that has modelmedic's packages; a test compares the page.
+python3 docs/generate.py, with a Python that has modelmedic's packages; tests compare the pages.
 """
 
 from __future__ import annotations
@@ -21,9 +21,11 @@ DOCS = Path(__file__).resolve().parent
 sys.path.insert(0, str(DOCS.parent / "src"))  # a bare checkout
 
 from modelmedic import rooms  # noqa: E402 - after the path above
+from modelmedic.healing import tables  # noqa: E402
 from modelmedic.healing.registry import Recovery  # noqa: E402
 
 PAGE = DOCS / "checks.md"
+FAILURES_PAGE = DOCS / "failures.md"
 AREAS = {
     "system": "System",
     "disk": "Disk",
@@ -46,6 +48,18 @@ PARAMETERS = {
     "program": "each program",
     "folder": "each folder",
 }
+FAILURES_HEAD = """# Known failures
+
+This page is made by `docs/generate.py`; corrections go into `src/modelmedic/healing/failures.toml`.
+
+What goes wrong with installing and first running large local models, from 286 public threads and
+three code snapshots. A finding carries the id as `failure_id`. *Check*: which checks name it, or
+see it under another name; none where only a run or another program shows it. *Then*: the repairs
+that `--heal` may use for it, in their order, or why nothing is repaired and what is done instead.
+
+What a check says of Windows, macOS, WSL, a driver or a card is tested on recorded output and with
+a driver library made for the tests; no test has run on a real NVIDIA card, on Windows or on macOS.
+"""
 HEAD = """# Checks
 
 This page is made by `docs/generate.py`; corrections go into the checks or `docs/guidance.toml`.
@@ -197,9 +211,22 @@ def _recovery(entry: Recovery, known: list[Check], healers: dict[str, Recovery])
     return f'<a id="{_slug(entry.name)}"></a>\n### {entry.name}\n\n{title}\n\n{body}\n'
 
 
+def failures_page() -> str:
+    """Return docs/failures.md."""
+    parts = [FAILURES_HEAD, "| Failure | What it is | Check | Then |", "|---|---|---|---|"]
+    for name, row in tables.read("failures.toml").items():
+        seen = ", ".join(f"[`{c}`](checks.md#{c.replace('.', '-')})" for c in row["checks"])
+        healed = ", ".join(f"[`{r}`](checks.md#{_slug(r)})" for r in row.get("recoveries", ()))
+        then = healed or f"guidance, {row['guidance']}"
+        anchor = f'<a id="{name}"></a>`{name}`'
+        parts.append(f"| {anchor} | {row['reason']} ({row['category']}) | {seen or '-'} | {then} |")
+    return "\n".join(parts) + "\n"
+
+
 def _slug(name: str) -> str:
     return name.replace("_", "-")
 
 
 if __name__ == "__main__":
     PAGE.write_text(page(), encoding="utf-8")
+    FAILURES_PAGE.write_text(failures_page(), encoding="utf-8")

@@ -60,6 +60,39 @@ RTX_3060 = (
     "total_mib 12288",
     "capability 8.6",
 )
+RTX_5090 = (
+    "name NVIDIA GeForce RTX 5090",
+    "driver 570.86.16",
+    "cuda 12080",
+    "total_mib 32607",
+    "capability 12.0",
+    "generation_max 5",
+)
+A100 = (
+    "name NVIDIA A100-SXM4-80GB",
+    "total_mib 81920",
+    "used_mib 4",
+    "capability 8.0",
+    "ecc_uncorrected 0",
+    "remapped 0 0 0 0",
+    "mig 0",
+    "persistence 1",
+    "display 0",
+)
+B200 = (
+    "name NVIDIA B200",
+    "driver 570.124.06",
+    "cuda 12080",
+    "total_mib 183359",
+    "used_mib 4",
+    "capability 10.0",
+    "generation_max 6",
+    "ecc_uncorrected 0",
+    "remapped 0 0 0 0",
+    "mig 0",
+    "persistence 1",
+    "display 0",
+)
 H100 = (
     "name NVIDIA H100 80GB HBM3",
     "total_mib 81559",

@@ -26,7 +26,7 @@ LAYERS = (
     ("commands", "purity", "rooms", "bootstrap"),
     ("profile.model", "context", "findings", "testing"),
     ("facts",),
-    ("profile", "compat", "needs", "discovery"),
+    ("profile", "compat", "needs", "discovery", "forecast"),
     (
         "operations",
         "transfer",

@@ -14,7 +14,7 @@ from support import make_context, make_profile
 
 from modelmedic import rooms
 from modelmedic.errors import CannotTell, Unhealthy
-from modelmedic.facts import cgroup, clock, filesystem, memory, resources, system, wsl
+from modelmedic.facts import cgroup, clock, filesystem, gpu, memory, resources, system, wsl
 from modelmedic.facts.book import FactBook
 from modelmedic.profile.model import Endpoint, Hardware
 
@@ -273,6 +273,27 @@ def test_shared_memory_that_others_hold_is_a_stated_loss(tmp_path):
     bench = Bench(tmp_path, min_shm_bytes=GIB).set(resources.read_shared_memory, shm)
     bench.run("test_system", "test_shared_memory_is_enough")
     assert "512.0 MiB of 8.0 GiB" in bench.losses.text
+
+
+CARDS = tuple(gpu.Gpu(index, "NVIDIA A100") for index in range(4))
+
+
+@pytest.mark.parametrize(
+    ("container", "cards", "ends"),
+    [("Docker", 4, "degraded"), ("Docker", 1, "skipped"), ("", 4, "skipped")],
+)
+def test_several_cards_of_a_container_talk_through_shared_memory(tmp_path, container, cards, ends):
+    shm = resources.SharedMemory(True, 64 << 20, 64 << 20, True)
+    bench = Bench(tmp_path, needs_gpu=True).set(resources.read_shared_memory, shm)
+    bench.set(system.read_system, dataclasses.replace(LINUX, container=container))
+    bench.set(gpu.read_gpus, gpu.Gpus("nvml", gpus=CARDS[:cards]))
+    if ends == "skipped":
+        with pytest.raises(pytest.skip.Exception):
+            bench.run("test_system", "test_shared_memory_is_enough")
+        return
+    bench.run("test_system", "test_shared_memory_is_enough")
+    assert "64.0 MiB in this container of 4 cards" in bench.losses.text
+    assert "--shm-size=4096m" in bench.losses.text
 
 
 def test_an_impossible_date_fails(tmp_path):

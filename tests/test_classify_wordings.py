@@ -77,7 +77,7 @@ def test_wordings_are_put_where_people_put_them(name, least_right, most_elsewher
 
 @pytest.mark.parametrize("failure_id", KNOWN)
 def test_with_its_id_every_known_failure_is_where_it_was_judged(failure_id):
-    category, reason = TABLE[failure_id]
+    category, reason = TABLE[failure_id]["category"], TABLE[failure_id]["reason"]
     assert len(reason) > 10
     for text in KNOWN[failure_id]:
         assert classify(RuntimeError(text), failure_id=failure_id) is Category(category)

@@ -90,7 +90,7 @@ def test_an_nvidia_smi_that_is_no_help_leaves_the_first_answer(unloadable, scrip
 def test_rows_of_nvidia_smi_are_parsed_and_anything_else_is_refused():
     assert smi.parse_rows("0, a, b, c\n", 0, 3).rows == {0: ["a", "b, c"]}
     assert smi.parse_rows("No devices were found\n", 0, 3).rows == {}
-    assert smi.parse_rows("Failed to initialize NVML\n", 18, 3).error["code"] is None
+    assert smi.parse_rows("Field is not valid\n", 2, 3).error["code"] is None
     assert smi.parse_rows("lost\n", 15, 3).error["code"] == 15
     # One lost card among others: rows are printed and the exit code is 15.
     assert smi.parse_rows("0, [GPU is lost], x\n1, 5, 6\n", 15, 3).rows[1] == ["5", "6"]

@@ -39,6 +39,8 @@ class TimeoutManager:
             "module_import": 120,
             # The first kernel loads CUDA and its libraries onto each card: 10 to 30 s when cold.
             "kernel_probe": 120,
+            # Eight small frames through ffmpeg and back: 0.3 s here, 8 s for each step at most.
+            "video_encode": 20,
             # One size-and-header verdict; a file on a dead mount must not hold the run.
             "file_header": 10,
             # Listing an install: it stops itself after 6 s and says so; this is for a dead mount.

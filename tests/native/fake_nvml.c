@@ -2,7 +2,8 @@
  * without a GPU. It serves the functions that modelmedic asks for, and nothing else.
  *
  * Built by tests/gpu_support.py; found by the child through LD_LIBRARY_PATH.
- * With -DOLD_DRIVER the functions that drivers before 535 do not have are left out.
+ * With -DOLD_DRIVER the functions that drivers before 535 do not have are left out; with
+ * -DANCIENT_DRIVER the only function to begin with is the unversioned nvmlInit.
  *
  * The file named by FAKE_NVML_FILE says what the machine looks like, one "key value" a line:
  *   devices 2                          cards (default 1)
@@ -11,6 +12,7 @@
  *   fail.nvmlInitWithFlags 18          that function returns this nvmlReturn_t
  *   gpu1.fail.* 15                     every function on card 1 returns it
  *   delay.nvmlInitWithFlags 60         that function sleeps so many seconds first
+ *   gpu0.slices 2                      MIG slices of card 0; mig0.1.total_mib is of its second one
  *   noise hello                        the library prints this to standard output at init
  *   crash 1                            the library aborts at init
  * A value "unsupported" makes its function return NVML_ERROR_NOT_SUPPORTED. The defaults are
@@ -25,15 +27,18 @@
 
 #define API __attribute__((visibility("default")))
 #define MAX_CARDS 16
+#define MAX_SLICES 7
 #define VALUE_SIZE 512
 
 typedef unsigned int u32;
 typedef unsigned long long u64;
 typedef struct card { int index; } *card_t;
 
-enum { SUCCESS = 0, INVALID = 2, NOT_SUPPORTED = 3, TOO_SMALL = 7 };
+enum { SUCCESS = 0, INVALID = 2, NOT_SUPPORTED = 3, NOT_FOUND = 6, TOO_SMALL = 7 };
+enum { FIRST_SLICE = 1000 }; /* slice s of card c has the index 1000 + c * MAX_SLICES + s */
 
 static struct card cards[MAX_CARDS];
+static struct card slices[MAX_CARDS * MAX_SLICES];
 static char text[1 << 16];
 
 static void read_file(void)
@@ -65,6 +70,11 @@ static int find_exact(const char *key, char *value)
 static int find(int card, const char *key, char *value)
 {
     char own[160];
+    if (card >= FIRST_SLICE) {
+        int slice = card - FIRST_SLICE;
+        snprintf(own, sizeof own, "mig%d.%d.%s", slice / MAX_SLICES, slice % MAX_SLICES, key);
+        return find_exact(own, value);
+    }
     snprintf(own, sizeof own, "gpu%d.%s", card, key);
     return (card >= 0 && find_exact(own, value)) || find_exact(key, value);
 }
@@ -116,10 +126,16 @@ static int get_u32(int card, const char *key, const char *standard, u32 *out)
     return result;
 }
 
+#ifdef ANCIENT_DRIVER
+API int nvmlInit(void)
+#else
 API int nvmlInitWithFlags(u32 flags)
+#endif
 {
     char value[VALUE_SIZE];
+#ifndef ANCIENT_DRIVER
     (void)flags;
+#endif
     read_file();
     if (find(-1, "noise", value))
         fputs(value, stdout);
@@ -128,6 +144,8 @@ API int nvmlInitWithFlags(u32 flags)
     ASK(-1);
     for (int i = 0; i < MAX_CARDS; i++)
         cards[i].index = i;
+    for (int i = 0; i < MAX_CARDS * MAX_SLICES; i++)
+        slices[i].index = FIRST_SLICE + i;
     return SUCCESS;
 }
 
@@ -259,6 +277,24 @@ API int nvmlDeviceGetRemappedRows(card_t card, u32 *good, u32 *bad, u32 *pending
     if (result == SUCCESS && sscanf(value, "%u %u %u %u", good, bad, pending, failed) != 4)
         return INVALID;
     return result;
+}
+
+API int nvmlDeviceGetMaxMigDeviceCount(card_t card, u32 *out)
+{
+    ASK(card->index);
+    *out = MAX_SLICES;
+    return SUCCESS;
+}
+
+API int nvmlDeviceGetMigDeviceHandleByIndex(card_t card, u32 index, card_t *out)
+{
+    u32 count = 0;
+    ASK(card->index);
+    get_u32(card->index, "slices", "0", &count);
+    if (index >= count)
+        return NOT_FOUND;
+    *out = &slices[card->index * MAX_SLICES + (int)index];
+    return SUCCESS;
 }
 
 API int nvmlDeviceGetMigMode(card_t card, u32 *current, u32 *pending)

@@ -5,6 +5,7 @@ Nothing here calls the driver, so nothing here can hang in it.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import sys
@@ -19,6 +20,7 @@ PROC_VERSION = Path("/proc/driver/nvidia/version")
 PROC_MODULES = Path("/proc/modules")
 MODULE_TREES = Path("/lib/modules")
 DEVICE_NODES = Path("/dev")
+CONTROL_NODE = "nvidiactl"  # opening it wakes no card
 LOADER_CACHE = Path("/etc/ld.so.cache")
 SECURE_BOOT = Path("/sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c")
 CONTAINER_MARKS = (Path("/.dockerenv"), Path("/run/.containerenv"))
@@ -51,6 +53,7 @@ class Driver:
     library_version: str | None = None  # from the name of the file it links to
     device_nodes: tuple[str, ...] = ()  # "/dev/nvidiactl", "/dev/nvidia0"
     denied_nodes: tuple[str, ...] = ()  # of those, the ones we may not open
+    is_control_blocked: bool = False  # /dev/nvidiactl is there and its device may not be reached
     is_container: bool = False
     container_devices: str | None = None  # NVIDIA_VISIBLE_DEVICES
     container_capabilities: str | None = None  # NVIDIA_DRIVER_CAPABILITIES
@@ -77,6 +80,7 @@ def read_driver(facts: FactBook) -> Driver:  # noqa: ARG001 - every probe is giv
         library_version=version_of_library(library),
         device_nodes=nodes,
         denied_nodes=tuple(n for n in nodes if not os.access(n, os.R_OK | os.W_OK)),
+        is_control_blocked=is_blocked(DEVICE_NODES / CONTROL_NODE),
         is_container=is_container(),
         container_devices=os.environ.get("NVIDIA_VISIBLE_DEVICES"),
         container_capabilities=os.environ.get("NVIDIA_DRIVER_CAPABILITIES"),
@@ -149,6 +153,19 @@ def is_container() -> bool:
     if any(mark.exists() for mark in CONTAINER_MARKS):
         return True
     return any(word in text_of(INIT_CGROUP) for word in _CONTAINER_WORDS)
+
+
+def is_blocked(node: Path) -> bool:
+    """Return whether a device node is there and the kernel keeps its device away.
+
+    The rights of the file do not tell: a device rule of the control group answers EPERM.
+    Source: Documentation/admin-guide/cgroup-v2.rst, "Device controller".
+    """
+    try:
+        os.close(os.open(node, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0)))
+    except OSError as error:
+        return error.errno == errno.EPERM
+    return False
 
 
 def has_secure_boot(variable: Path) -> bool | None:

@@ -86,6 +86,10 @@ def of_driver(bus: Bus, driver: Driver) -> Words | None:
 def _of_linux_driver(bus: Bus, driver: Driver) -> Words | None:
     if driver.is_container and (driver.library is None or not driver.module_version):
         return of_missing_library(driver)
+    if driver.is_container and driver.is_control_blocked:
+        return of_lost_devices()
+    if driver.is_container and "/dev/nvidiactl" not in driver.device_nodes:
+        return _no_nodes(driver)
     if driver.module_version is None:
         return _no_module(bus.nvidia_cards, driver)
     if driver.library is None:
@@ -143,6 +147,30 @@ def of_missing_library(driver: Driver) -> Words:
             f"`nvidia-utils-{driver.module_version.partition('.')[0]}`).",
         )
     return _not_installed()
+
+
+def of_lost_devices() -> Words:
+    """Return what it means that a container may no longer reach the cards it was given."""
+    return Words(
+        "The container has lost its GPU: /dev/nvidiactl is there and may not be opened.",
+        "Most often `systemctl daemon-reload` on the host dropped the container's device "
+        "rules; it worked when the container started.",
+        "remove the container and create it again; to make it last, give the host's Docker "
+        'the "cgroupfs" driver or use CDI.',
+        "container-lost-gpu",
+    )
+
+
+def _no_nodes(driver: Driver) -> Words:
+    setting = driver.container_devices
+    hides = setting in {"", "void", "none"}
+    return Words(
+        "This container has the driver's library and no device of it: /dev/nvidiactl is missing.",
+        f"NVIDIA_VISIBLE_DEVICES is {printable(repr(setting))} here, "
+        f"{'which hands it no card' if hides else 'and no card was handed to it'}.",
+        _CONTAINER_START,
+        "container-without-gpu",
+    )
 
 
 def _not_installed() -> Words:

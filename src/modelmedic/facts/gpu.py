@@ -26,6 +26,7 @@ from modelmedic.purity import OWN_PYTHON
 from modelmedic.text import printable
 
 NOT_SUPPORTED = 3  # nvmlReturn_t: this card or this platform has no such thing
+FUNCTION_NOT_FOUND = 13  # the driver is older than what the binding asks for
 BINDING = "nvidia-ml-py"  # the distribution that owns pynvml.py
 _MARGIN_SECONDS = 2.0  # of the probe's limit, so that the child's deadline speaks first
 _CRASH_SHOWN = 300
@@ -51,6 +52,15 @@ class Holder:
 
 
 @dataclass(frozen=True, slots=True)
+class MigSlice:
+    """One slice of a card that is divided by MIG."""
+
+    uuid: str  # "MIG-..."
+    memory_total_bytes: int | None = None
+    memory_free_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Gpu:
     """One GPU. A value that is None has its reason in ``unknown``."""
 
@@ -72,6 +82,7 @@ class Gpu:
     remapped_rows: tuple[int, int, bool, bool] | None = None  # correctable, not, pending, failed
     is_retirement_pending: bool | None = None
     has_mig: bool | None = None
+    slices: tuple[MigSlice, ...] | None = None  # None: not told; empty: divided into nothing
     has_persistence: bool | None = None
     has_display: bool | None = None
     holders: tuple[Holder, ...] | None = None
@@ -162,12 +173,18 @@ def ask(*, deadline_seconds: float) -> Gpus:
         if program is None or isinstance(error.__cause__, subprocess.TimeoutExpired):
             raise
         return _ask_smi(program, ends, error.what)
-    if program is None or answer.problem is None or answer.problem.kind != "unloadable":
+    problem = answer.problem
+    if program is None or problem is None or not _is_beyond_nvml(problem):
         return answer
     try:
-        return _ask_smi(program, ends, answer.problem.detail)
+        return _ask_smi(program, ends, problem.detail)
     except CannotTell:
         return answer
+
+
+def _is_beyond_nvml(problem: Problem) -> bool:
+    """Return whether the driver may be well and only its library cannot be asked from here."""
+    return problem.kind == "unloadable" or problem.code == FUNCTION_NOT_FOUND
 
 
 def _ask_smi(program: str, ends: float, reason: str) -> Gpus:
@@ -284,6 +301,7 @@ def _gpu(entry: dict[str, Any]) -> Gpu:
         remapped_rows=(rows[0], rows[1], bool(rows[2]), bool(rows[3])) if rows else None,
         is_retirement_pending=_switch(entry.get("is_retirement_pending")),
         has_mig=_switch(entry.get("mig_mode")),
+        slices=_slices(entry.get("slices")),
         has_persistence=_switch(entry.get("persistence_mode")),
         has_display=_switch(entry.get("display_active")),
         holders=_holders(entry.get("processes")),
@@ -297,6 +315,12 @@ def _gpu(entry: dict[str, Any]) -> Gpu:
 
 def _switch(value: int | bool | None) -> bool | None:
     return None if value is None else bool(value)
+
+
+def _slices(listed: list[dict[str, Any]] | None) -> tuple[MigSlice, ...] | None:
+    if listed is None:
+        return None
+    return tuple(MigSlice(e["uuid"], *(e["memory_bytes"] or (None, None))) for e in listed)
 
 
 def _holders(listed: list[dict[str, Any]] | None) -> tuple[Holder, ...] | None:

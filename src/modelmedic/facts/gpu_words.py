@@ -7,10 +7,16 @@ ours to apply, so a next step names them.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 
 from modelmedic.facts.driver import Driver
-from modelmedic.facts.driver_words import GET_DRIVER, Words, of_missing_library
+from modelmedic.facts.driver_words import (
+    GET_DRIVER,
+    Words,
+    of_lost_devices,
+    of_missing_library,
+)
 from modelmedic.facts.gpu import Gpu, Holder, Problem
 from modelmedic.text import counted, printable, size
 
@@ -23,6 +29,7 @@ HARDWARE_SLOWDOWNS: Mapping[int, str] = MappingProxyType(
         0x8: "the card's own protection has halved its clocks or more (heat or power)",
     }
 )
+_LOST_GPU = "The container has lost its GPU"
 SOFTWARE_HEAT = 0x20  # the driver lowers clocks to stay below the temperature target
 
 # Cause and cure of each way NVML can refuse to start, by nvmlReturn_t.
@@ -46,6 +53,12 @@ NVML_CODES: Mapping[int, Words] = MappingProxyType(
             "Its kernel module is not loaded: most often it was not built for the running kernel, "
             "or Secure Boot refused it.",
             "restart the computer; if that does not help, install the driver again.",
+        ),
+        13: Words(
+            "The NVIDIA driver is too old to be asked (NVML code 13, function not found).",
+            "Its library lacks the function that everything begins with.",
+            f"install a newer driver ({GET_DRIVER}) and restart.",
+            "driver-too-old",
         ),
         14: Words(
             "A card's configuration memory is damaged (NVML code 14, corrupted infoROM).",
@@ -95,14 +108,7 @@ def of_problem(problem: Problem, driver: Driver) -> Words:
     if problem.kind in {"no-library", "not-asked"}:
         return of_missing_library(driver)
     if driver.is_container and problem.code == 999:  # noqa: PLR2004 - NVML_ERROR_UNKNOWN
-        return Words(
-            "The container has lost its GPU (NVML code 999, unknown error).",
-            "Most often `systemctl daemon-reload` on the host dropped the container's device "
-            "rules; it worked when the container started.",
-            "remove the container and create it again; to make it last, give the host's Docker "
-            'the "cgroupfs" driver or use CDI.',
-            "container-lost-gpu",
-        )
+        return replace(of_lost_devices(), what=f"{_LOST_GPU} (NVML code 999, unknown error).")
     known = NVML_CODES.get(problem.code or -1)
     return known or Words(
         f"The NVIDIA driver did not start: {printable(problem.detail)} (code {problem.code}).",

@@ -212,5 +212,21 @@ def no_program(profile: Profile, program: Program) -> Unhealthy:
     )
 
 
+def no_sound(profile: Profile) -> Unhealthy:
+    """Return the verdict on an ffmpeg that has no encoder for AAC.
+
+    Source: wan/utils/utils.py, merge_video_audio: "-c:a aac"; its errors are only logged.
+    """
+    return Unhealthy(
+        "The program ffmpeg that is found cannot encode AAC sound.",
+        f"{printable(profile.title)} puts the sound into the video with it; without it the video "
+        "is mute, and the app ends as if all were well.",
+        "Install the system's own ffmpeg and let it come first on PATH; `ffmpeg -encoders` lists "
+        "what it can.",
+        failure_id="ffmpeg-missing-s2v-muted",
+        evidence={"program": "ffmpeg", "encoder": "aac"},
+    )
+
+
 def _first(names: frozenset[str]) -> str:
     return printable(min(names))

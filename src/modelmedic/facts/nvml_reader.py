@@ -21,6 +21,7 @@ from typing import Any
 
 ANSWER_SCHEMA = "modelmedic-nvml-1"  # the parent looks for the line that carries this word
 SUCCESS = 0
+NOT_FOUND = 6
 LIBRARY_NOT_FOUND = 12
 GPU_IS_LOST = 15
 RESET_REQUIRED = 16
@@ -145,12 +146,34 @@ def _questions(nvml: ModuleType, handle: Any) -> dict[str, Ask]:
         "remapped_rows": plain("RemappedRows"),
         "is_retirement_pending": plain("RetiredPagesPendingStatus"),
         "mig_mode": lambda: plain("MigMode")()[0],
+        "slices": lambda: _slices(nvml, handle),
         "persistence_mode": plain("PersistenceMode"),
         "display_active": plain("DisplayActive"),
         "processes": lambda: _processes(
             plain("ComputeRunningProcesses"), plain("GraphicsRunningProcesses")
         ),
     }
+
+
+def _slices(nvml: ModuleType, handle: Any) -> list[dict[str, Any]]:
+    """Return the slices of a divided card; empty where MIG is off or has none."""
+    if not nvml.nvmlDeviceGetMigMode(handle)[0]:
+        return []
+    found: list[dict[str, Any]] = []
+    for index in range(nvml.nvmlDeviceGetMaxMigDeviceCount(handle)):
+        try:
+            device = nvml.nvmlDeviceGetMigDeviceHandleByIndex(handle, index)
+        except nvml.NVMLError as error:
+            if error.value == NOT_FOUND:  # the numbers in between may be free
+                continue
+            raise
+        found.append({"uuid": _text(nvml.nvmlDeviceGetUUID(device)), "memory_bytes": None})
+        try:
+            info = nvml.nvmlDeviceGetMemoryInfo(device)
+        except nvml.NVMLError:  # a cgroup may keep it away; the slice is there all the same
+            continue
+        found[-1]["memory_bytes"] = [info.total, info.free]
+    return found
 
 
 def _asker(nvml: ModuleType, name: str, *args: object) -> Ask:

@@ -37,8 +37,9 @@ PLACEHOLDERS: Mapping[str, int] = MappingProxyType(
         "Unknown Error": 999,
     }
 )
-# Source: section "RETURN VALUE" of the manual page; the numbers are nvmlReturn_t's.
-DRIVER_EXIT_CODES = frozenset({4, 8, 9, 10, 12, 13, 14, 15, 255})
+# Source: section "RETURN VALUE" of the manual page; the numbers are nvmlReturn_t's. 18 is not in
+# it and is what comes with "Driver/library version mismatch" (failure nvml-version-mismatch).
+DRIVER_EXIT_CODES = frozenset({4, 8, 9, 10, 12, 13, 14, 15, 18, 255})
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +110,15 @@ def find_program() -> str | None:
         return found
     if sys.platform == "linux" and os.access(WSL_PROGRAM, os.X_OK):
         return str(WSL_PROGRAM)
+    if sys.platform == "win32":
+        return _old_windows_program(Path(os.environ.get("PROGRAMFILES", "C:/Program Files")))
     return None
+
+
+def _old_windows_program(programs: Path) -> str | None:
+    """Return where drivers before DCH put it on Windows, outside PATH."""
+    found = programs / "NVIDIA Corporation" / "NVSMI" / "nvidia-smi.exe"
+    return str(found) if found.is_file() else None
 
 
 def ask_smi(program: str, *, deadline_seconds: float) -> dict[str, Any]:

@@ -64,7 +64,7 @@ def of_failure(failure_id: object) -> Category | None:
 def known_failures() -> dict[str, Category]:
     """Return the category of every known failure by its id."""
     rows = tables.read("failures.toml").items()
-    return {name: Category(category) for name, (category, _reason) in rows}
+    return {name: Category(row["category"]) for name, row in rows}
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from modelmedic.profile.model import ModelRepo, Profile
+from modelmedic.profile.model import Fit, ModelRepo, Profile
 from modelmedic.text import counted, size
 
 
@@ -19,6 +19,8 @@ def _lines(profile: Profile) -> Iterator[str]:
     yield f"  file: {profile.file}"
     yield from _labelled("docs", profile.docs_url)
     yield from _hardware(profile)
+    for fit in profile.fits:
+        yield from _fit(fit)
     if profile.python.is_required:
         yield f"python: {profile.python.requires or 'any version'}"
         for requirement in profile.python.requirements:
@@ -54,6 +56,17 @@ def _hardware(profile: Profile) -> Iterator[str]:
     yield from _labelled("systems", ", ".join(hardware.systems))
     yield from _labelled("under", hardware.flags)
     yield from _labelled("source", hardware.source)
+
+
+def _fit(fit: Fit) -> Iterator[str]:
+    yield f"fit {fit.name}: {fit.flags or 'no options'}"
+    yield from _labelled("task", fit.task, f"at {', '.join(fit.sizes)}" * bool(fit.sizes))
+    if fit.min_vram_bytes:
+        yield f"  GPU memory: {size(fit.min_vram_bytes)} ({fit.vram_how})"
+    if fit.min_ram_bytes:
+        yield f"  RAM and swap: {size(fit.min_ram_bytes)} ({fit.ram_how})"
+    yield from _labelled("loses", fit.loses)
+    yield from _labelled("source", fit.source)
 
 
 def _model(model: ModelRepo) -> Iterator[str]:

@@ -169,6 +169,33 @@ HARDWARE = Table(
     model.Hardware,
 )
 
+FIT = Table(
+    "fits",
+    "One way to run a task and the memory it takes, what loses least first.",
+    {
+        "name": Key("string", "A short name.", required=True, rule=rules.NAME),
+        "task": Key("string", "What the app calls the task."),
+        "sizes": Key("strings", 'Sizes of the video as the app writes them: "1280*704".'),
+        "flags": Key("string", "The app's options under which these numbers hold."),
+        "min_vram_bytes": _size("Free memory of one GPU, in bytes."),
+        "min_ram_bytes": _size("RAM and swap together for this way, in bytes."),
+        "vram_how": Key(
+            "string",
+            "Where min_vram_bytes comes from (default stated). What is computed may only degrade.",
+            choices=("stated", "computed"),
+        ),
+        "ram_how": Key(
+            "string",
+            "Where min_ram_bytes comes from (default computed).",
+            choices=("stated", "computed"),
+        ),
+        "loses": Key("string", "What is lost against the first way; left out: nothing."),
+        "source": Key("string", "Where these numbers come from.", required=True),
+    },
+    model.Fit,
+    "name",
+)
+
 REQUIREMENT = Table(
     "python.requirements",
     "One package the app needs.",
@@ -321,6 +348,7 @@ PROFILE = Table(
         ),
         "folders": Key("strings", "Folders a finished install must have.", rule=rules.PATH),
         "hardware": Key("table", HARDWARE.about, table=HARDWARE),
+        "fits": Key("tables", FIT.about, table=FIT),
         "python": Key("table", PYTHON.about, table=PYTHON),
         "models": Key("tables", MODEL.about, table=MODEL),
         "configs": Key("tables", CONFIG.about, table=CONFIG),
@@ -332,7 +360,10 @@ PROFILE = Table(
     model.Profile,
 )
 
-_REMOVABLE = ("models", "requirements", "configs", "endpoints", "ports", "programs", "components")
+_REMOVABLE = (
+    *("fits", "models", "requirements", "configs"),
+    *("endpoints", "ports", "programs", "components"),
+)
 
 REMOVE = Table(
     "remove",

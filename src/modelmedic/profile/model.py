@@ -87,6 +87,26 @@ class Hardware:
 
 
 @dataclass(frozen=True, slots=True)
+class Fit:
+    """One way to run a task and the memory it takes. None: no source states that number.
+
+    The fits of a task stand in the order of preference: what loses least comes first. A number
+    that is not ``stated`` is computed from sizes, so it may only degrade.
+    """
+
+    name: str
+    task: str = ""  # what the app calls it
+    sizes: tuple[str, ...] = ()  # of the video, as the app writes them: "1280*704"
+    flags: str = ""  # the app's options under which the numbers hold
+    min_vram_bytes: int | None = None  # free, on one GPU
+    min_ram_bytes: int | None = None  # RAM plus swap
+    vram_how: str = "stated"  # or "computed"
+    ram_how: str = "computed"
+    loses: str = ""  # what is lost against the first fit; "": nothing
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Requirement:
     """One distribution the app needs, as a PEP 508 line, and the trap known about it."""
 
@@ -192,6 +212,7 @@ class Profile:
     install_dir: str = ""  # default install folder, relative to the current one; "" = none
     folders: tuple[str, ...] = ()  # folders that must exist in a finished install
     hardware: Hardware = field(default_factory=Hardware)
+    fits: tuple[Fit, ...] = ()
     python: PythonNeeds = field(default_factory=PythonNeeds)
     models: tuple[ModelRepo, ...] = ()
     configs: tuple[ConfigFile, ...] = ()
