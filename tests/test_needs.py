@@ -32,6 +32,11 @@ def test_a_parametrized_need_waits_for_the_same_parameter():
     assert needs.causes("all") == ("p[1]", "p[2]")
 
 
+def test_parameters_of_one_check_stay_together():
+    q2 = Need("q[2]", "x.q", "2", ("x.p",))
+    assert Needs([Q1, P1, q2, P2]).order() == ["p[1]", "p[2]", "q[1]", "q[2]"]
+
+
 def test_a_circle_is_refused_by_name():
     with pytest.raises(ValueError, match="in a circle"):
         Needs([A, Need("b", "x.b", None, ("x.a",))]).order()

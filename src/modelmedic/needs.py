@@ -34,6 +34,11 @@ class Needs:
         by_id: dict[str, list[Need]] = {}
         for entry in self._checks.values():
             by_id.setdefault(entry.check, []).append(entry)
+        self._siblings = {
+            entry.nodeid: [each.nodeid for each in entries]
+            for entries in by_id.values()
+            for entry in entries
+        }
         self._groups = {
             entry.nodeid: tuple(
                 tuple(cause.nodeid for cause in _matching(by_id, need, entry))
@@ -48,6 +53,8 @@ class Needs:
 
     def order(self) -> list[str]:
         """Return all checks, causes first, otherwise in the order they came.
+
+        The parameters of one check stay together, as long as the needs allow it.
 
         Raises:
             ValueError: The needs go in a circle; names one check of it.
@@ -92,7 +99,9 @@ class Needs:
             raise ValueError(f"the needs of {nodeid} go in a circle")
         done[nodeid] = False
         for cause in self.causes(nodeid):
-            self._visit(cause, done, order)
+            for sibling in self._siblings[cause]:
+                if sibling == cause or sibling not in done:
+                    self._visit(sibling, done, order)
         done[nodeid] = True
         order.append(nodeid)
 
