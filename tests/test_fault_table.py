@@ -10,6 +10,7 @@ import json
 import subprocess
 
 import pytest
+from client_support import served
 from demo_support import Desk
 from fault_rows import INDEX, REPO, ROWS, SHARD, World
 from support import CHECKOUT, PYTHON
@@ -18,17 +19,6 @@ from test_hub_clients import Client, old_python  # noqa: F401 - a fixture
 from modelmedic.testing.hub import LoopbackHub
 from modelmedic.testing.specimens import safetensors_bytes, seeded_tensor
 
-FETCH_TO = """
-import json, sys, warnings
-warnings.simplefilter("ignore")
-import huggingface_hub
-try:
-    folder = huggingface_hub.snapshot_download(sys.argv[1], revision="main", local_dir=sys.argv[2])
-except Exception as error:
-    print(json.dumps({"error": type(error).__name__, "text": str(error)}))
-else:
-    print(json.dumps({"folder": folder}))
-"""
 FETCH = "import huggingface_hub, sys; huggingface_hub.snapshot_download(sys.argv[1])"
 BOUND_SECONDS = 100
 
@@ -36,10 +26,18 @@ BOUND_SECONDS = 100
 class RowClient(Client):
     """The client with the ways that only these rows need."""
 
+    def download(self, hub, repo=REPO):
+        return served(self.python).download(repo, hub, self.cache)
+
     def fetch_to(self, hub, folder):
-        done = self.run(hub, self.python, "-c", FETCH_TO, REPO, folder)
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
+        return served(self.python).download(REPO, hub, self.cache, folder)
+
+    def forget(self):
+        served(self.python).forget()
+
+    @property
+    def cache(self):
+        return self.home / "hub"
 
     def start(self, hub, repo):
         return subprocess.Popen(
@@ -166,8 +164,9 @@ def assert_agreed(world):
     with safetensors.safe_open(world.at(), framework="numpy") as opened:
         assert len(list(opened.keys())) == 12
     if not world.is_local and world.client.python == PYTHON:
-        done = world.client.verify(world.hub, REPO)
-        assert done.returncode == 0, done.stdout + done.stderr
+        told = served(PYTHON).verify(REPO, world.hub, world.client.cache)
+        if "lacks" not in told:
+            assert told == {"checked": len(world.files), "mismatches": [], "missing": []}
 
 
 def test_the_table_of_the_docs_has_these_rows():
