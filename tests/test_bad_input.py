@@ -9,7 +9,7 @@ import subprocess
 import sys
 
 import pytest
-from demo_support import START, Desk, snapshot
+from demo_support import SHORT_PROBES, START, Desk, snapshot
 from support import CHECKOUT, child_env
 
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
@@ -140,6 +140,7 @@ def test_a_target_python_that_is_none(desk, text, outcome):
     (desk.folder / "own.toml").write_text(
         'name = "own"\ntitle = "X"\n[python]\nrequires = ">=3.10"\n'
     )
+    desk.first = SHORT_PROBES
     run = desk.run(program(desk, text), "--install-dir=.", "--stage=installed", "--offline", "-k", "python",
                    profile="./own.toml")  # fmt: skip
     assert_clear(run, 1)

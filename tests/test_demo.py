@@ -12,7 +12,7 @@ import sys
 import time
 
 import pytest
-from demo_support import Desk, snapshot
+from demo_support import SHORT_WAITS, Desk, snapshot
 from support import CHECKOUT, child_env
 
 SHARD = "model/diffusion_pytorch_model-00002-of-00003.safetensors"
@@ -148,6 +148,7 @@ def test_with_the_hub_down_it_stays_failed_with_the_reason_and_old_bytes_stay(de
     break_it(desk)
     before = snapshot(desk.folder)
     desk.env = {"MODELMEDIC_DEMO_HUB": "http://127.0.0.1:9"}
+    desk.first = SHORT_WAITS
     run = desk.run("--heal")
     assert run.code == 1
     bad = [f for f in run.record["findings"] if f["outcome"] == "failed" and SHARD in f["check"]]

@@ -11,7 +11,7 @@ import subprocess
 
 import pytest
 from client_support import served
-from demo_support import Desk
+from demo_support import SHORT_WAITS, Desk
 from fault_rows import INDEX, REPO, ROWS, SHARD, World
 from support import CHECKOUT, PYTHON
 from test_hub_clients import Client, old_python  # noqa: F401 - a fixture
@@ -118,7 +118,7 @@ def test_a_row_of_the_table(world, row, generation, tmp_path):
     if generation in row.is_silent:
         told = world.fetch()
         assert "folder" in told, f"the client says {told}"
-    desk = Desk(tmp_path / "desk")
+    desk = Desk(tmp_path / "desk", first=SHORT_WAITS)
     desk.folder.mkdir()
     profile = profile_for(world.hub, tmp_path)
     options = [f"--install-dir={world.root}", "--stage=installed"]
