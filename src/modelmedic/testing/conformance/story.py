@@ -208,7 +208,8 @@ class Story:
         if self._hung:
             raise Broken("Every run ends.", f"{self._hung} Nothing more was tried.")
         healthy = self.healthy
-        desk = Desk(self.case, self.bench.new_folder(self.case.recovery), _file_of(healthy, self.case))
+        folder = self.bench.new_folder(self.case.recovery)
+        desk = Desk(self.case, folder, _file_of(healthy, self.case))
         desk.make(healthy.install)
         return desk
 
