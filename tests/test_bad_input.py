@@ -219,6 +219,7 @@ def test_what_is_no_file_neither_hangs_nor_escapes(desk, make):
     assert (model / "Demo_VAE.pth").lstat().st_ino == before.st_ino
 
 
+@pytest.mark.once
 def test_two_hundred_thousand_files_are_no_obstacle(desk):
     install = desk.install
     for number in range(20):

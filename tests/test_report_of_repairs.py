@@ -26,6 +26,8 @@ from modelmedic.findings import Attempt, Finding
 from modelmedic.healing.interrupts import Interrupts
 from modelmedic.healing.journal import Repair, Step
 
+pytestmark = pytest.mark.once
+
 SCHEMA = json.loads((CHECKOUT / "reports/run-record.schema.json").read_text(encoding="utf-8"))
 NAME = "model/config.json"
 OLD = {"size_bytes": 1000, "mtime_ns": 0, "inode": 1, "mode": 0o100644}
