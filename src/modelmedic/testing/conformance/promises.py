@@ -82,6 +82,11 @@ def heals(story: Story) -> None:
     outcome = run.finding(story.case.check).get("outcome", "not judged")
     if outcome not in {"passed", "degraded"}:
         raise Broken("What is healed holds in a later run.", f"It is {outcome}.", run)
+    try:
+        if story.case.agrees is not None:
+            story.case.agrees(story.healed.desk.install)
+    except AssertionError as error:
+        raise Broken("Other readers agree with a healed install.", str(error), run) from error
 
 
 def changes_nothing_else(story: Story) -> None:
