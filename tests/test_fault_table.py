@@ -7,6 +7,7 @@ Wan 2.2 environment has. Each row ends within the bound of its run.
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 
 import pytest
@@ -169,7 +170,13 @@ def assert_agreed(world):
             assert told == {"checked": len(world.files), "mismatches": [], "missing": []}
 
 
-def test_the_table_of_the_docs_has_these_rows():
+def test_the_table_of_the_docs_has_these_rows_and_names_a_test_for_each_other():
     text = (CHECKOUT / "docs" / "weights.md").read_text(encoding="utf-8")
-    table = text.partition("| State |")[2].splitlines()[2:]
-    assert [line.split(" | ")[0].removeprefix("| ") for line in table] == [r.name for r in ROWS]
+    table = text.partition("| State |")[2].partition("\n\n")[0].splitlines()[2:]
+    states = [line.split(" | ")[0].removeprefix("| ") for line in table]
+    assert states[: len(ROWS)] == [row.name for row in ROWS]
+    others = table[len(ROWS) :]
+    assert len(others) == 7
+    for line in others:
+        [(file, test)] = re.findall(r"`(test_\w+\.py)::(test_\w+)`", line)
+        assert f"\ndef {test}(" in (CHECKOUT / "tests" / file).read_text(encoding="utf-8"), line
