@@ -122,7 +122,9 @@ def test_a_disk_that_fills_up_under_the_journal_between_two_steps_undoes_the_fir
     assert snapshot(install) == before
 
 
-def test_a_disk_that_turns_read_only_during_a_repair_is_put_in_order_later(small_disk, tmp_path):
+def test_a_disk_that_turns_read_only_during_a_repair_is_put_in_order_later(
+    small_disk, tmp_path, monkeypatch
+):
     """A kernel does that after an error of the disk.
 
     We may not while the lock is open for writing, but a read-only mount over the folder looks the
