@@ -24,16 +24,19 @@ folders = ["model"]
 layout = "native"
 files = [{{ path = "w.dat", size_bytes = {size}, sha256 = "{sha256}" }}]
 """
-# Reads 256 KiB in 20 ms, and then much slower, so that a person can press Ctrl-C in the midst of a
-# file however busy the machine is.
+# Reads slowly, and after its first block much slower, so that a person can press Ctrl-C in the midst
+# of a file however busy the machine is; it still hears within 10 ms that it is to stop.
 SLOW = """
 import time
-from modelmedic.facts.digests import BLOCK_BYTES
 from modelmedic.facts import deep_read
+from modelmedic.facts.digests import BLOCK_BYTES
 real = deep_read._Source._is_to_stop
 def slow(self):
     print("READING", self._taker.done_bytes, flush=True)
-    time.sleep(0.02 if self._taker.done_bytes <= BLOCK_BYTES else 0.2)
+    for _ in range(2 if self._taker.done_bytes <= BLOCK_BYTES else 50):
+        if real(self):
+            break
+        time.sleep(0.01)
     return real(self)
 deep_read._Source._is_to_stop = slow
 """
