@@ -48,9 +48,9 @@ def test_two_reads_of_the_file_agree(
 ) -> None:
     """Where a read of the model file gives other bytes than published, a second gives the same."""
     _skip_unasked(facts, model_file)
-    if _has_seal(facts, context, model_file, stated):
+    if _has_seal(context, model_file, stated):
         return
-    wanted = _wanted_hash(facts, model_file)
+    wanted = _wanted_hash(model_file)
     first = _hash(facts, model_file, wanted)
     subject = model_file.subject
     if first.is_unsteady:
@@ -85,9 +85,9 @@ def test_model_file_has_its_hash(
 ) -> None:
     """Every byte of the model file is as published: its hash agrees."""
     _skip_unasked(facts, model_file)
-    if _has_seal(facts, context, model_file, stated):
+    if _has_seal(context, model_file, stated):
         return
-    wanted = _wanted_hash(facts, model_file)
+    wanted = _wanted_hash(model_file)
     found = _hash(facts, model_file, wanted)
     if found.hexdigest != wanted.hexdigest:
         raise _other_bytes(facts, context, model_file, wanted, found)
@@ -98,22 +98,22 @@ def test_model_file_has_its_hash(
         )
 
 
-def _has_seal(facts: FactBook, context: Context, model_file: ExpectedFile, stated: Stated) -> bool:
+def _has_seal(context: Context, model_file: ExpectedFile, stated: Stated) -> bool:
     """Return whether the file was proven before and stands unchanged; skip if nothing proves it."""
     if context.deep:
         return False
     place, subject = context.place, model_file.subject
     seal = seals.verify(context.state_dir, place, [subject]).get(subject)
     if seal is not None:
-        wanted = _wanted_hash(facts, model_file)
+        wanted = _wanted_hash(model_file)
         if seal.hashes.get(wanted.algorithm) == wanted.hexdigest:
             stated(f"Sealed on {seal.sealed_on}: its hash agreed, and it is unchanged since.")
             return True
     pytest.skip("Reading every byte takes minutes: needs --deep.")
 
 
-def _wanted_hash(facts: FactBook, model_file: ExpectedFile) -> file_hashes.Reference:
-    found = file_hashes.find_wanted(facts, model_file)
+def _wanted_hash(model_file: ExpectedFile) -> file_hashes.WantedHash:
+    found = file_hashes.find_wanted(model_file)
     if found is None:
         raise CannotTell(
             f"No hash of {printable(model_file.subject)} is known.",
@@ -123,7 +123,7 @@ def _wanted_hash(facts: FactBook, model_file: ExpectedFile) -> file_hashes.Refer
 
 
 def _hash(
-    facts: FactBook, model_file: ExpectedFile, wanted: file_hashes.Reference
+    facts: FactBook, model_file: ExpectedFile, wanted: file_hashes.WantedHash
 ) -> file_hashes.FileHash:
     found: file_hashes.FileHash = hashing_desk.awaited(
         facts, *file_hashes.proof_of(model_file.subject, wanted)
@@ -167,7 +167,7 @@ def _other_bytes(
     facts: FactBook,
     context: Context,
     model_file: ExpectedFile,
-    wanted: file_hashes.Reference,
+    wanted: file_hashes.WantedHash,
     found: file_hashes.FileHash,
 ) -> Unhealthy:
     name = {"sha256": "sha256", "git_blob": "Git blob hash"}[wanted.algorithm]
@@ -199,7 +199,7 @@ def _other_bytes(
 
 
 def _damaged(
-    context: Context, wanted: file_hashes.Reference, found: file_hashes.FileHash
+    context: Context, wanted: file_hashes.WantedHash, found: file_hashes.FileHash
 ) -> tuple[tuple[int, int], ...]:
     """Return where the file differs from what should be there; nothing when that is not known."""
     known = None

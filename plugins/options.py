@@ -173,7 +173,8 @@ def _examination(config: pytest.Config) -> Examination:
         mode=mode,
         allowed=_allowed(config),
         rootdir=config.rootpath,
-        plan_file=_plan_file(config),
+        manifest=_path(config, "manifest"),
+        plan_file=_path(config, "plan_file"),
         accepted=_accepted(config, mode, context, hub),
         report_dir=report_dir,
         is_worker=hasattr(config, "workerinput"),
@@ -339,8 +340,8 @@ def _report_dir(config: pytest.Config, context: Context) -> Path:
 
 def _manifests(config: pytest.Config, profile: Profile) -> tuple[Any, ...]:
     """Return the manifests of the run, the person's own first."""
-    given = _setting(config, "manifest")
-    paths = [Path(config.invocation_params.dir, given).absolute()] if given else []
+    given = _path(config, "manifest")
+    paths = [given] if given else []
     paths += [Path(model.manifest) for model in profile.models if model.manifest]
     if not paths:
         return ()
@@ -349,14 +350,14 @@ def _manifests(config: pytest.Config, profile: Profile) -> tuple[Any, ...]:
     return tuple(manifest.read(path) for path in paths)
 
 
-def _plan_file(config: pytest.Config) -> Path | None:
-    given = _setting(config, "plan_file")
+def _path(config: pytest.Config, name: str) -> Path | None:
+    given = _setting(config, name)
     return Path(config.invocation_params.dir, given).absolute() if given else None
 
 
 def _accepted(config: pytest.Config, mode: str, context: Context, hub: Any) -> PlanFile | None:
     """Return the plan that a repairing run keeps to; None when it may do what it finds."""
-    path = _plan_file(config)
+    path = _path(config, "plan_file")
     if path is None or mode == "plan":
         return None
     if mode == "check":

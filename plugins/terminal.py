@@ -80,9 +80,9 @@ class Terminal:
                     terminalreporter.write_line(f"{finding.title}  [{finding.check}]")
                 else:
                     self._write(terminalreporter, finding, waiting[finding.check])
-        for plan in self.examination.plans:
-            terminalreporter.section(f"plan for {plan['check']}", "-")
-            for line in summary.plan_lines(plan):
+        for heading, lines in summary.plans_lines(self.examination.plans):
+            terminalreporter.section(heading, "-")
+            for line in lines:
                 terminalreporter.write_line(line)
 
     def _recount(self, stats: dict[str, list[Any]]) -> None:

@@ -6,6 +6,7 @@ import base64
 import functools
 import hashlib
 import html
+import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -131,7 +132,7 @@ def block(record: Mapping[str, Any]) -> str:
         causes=causes,
         waiting=waiting,
         repaired=[f for f in _with_attempts(findings, planned=False) if f["outcome"] not in _BAD],
-        planned=_with_attempts(findings, planned=True),
+        planned=_each_once(_with_attempts(findings, planned=True)),
         meaning=_MEANING,
         modes=_MODES,
         exits=_EXITS,
@@ -161,6 +162,20 @@ def _with_attempts(findings: list[dict[str, Any]], *, planned: bool) -> list[dic
         if attempts:
             chosen.append({**finding, "attempts": attempts})
     return chosen
+
+
+def _each_once(planned: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the findings; a plan that an earlier one has too is only named: ``same_as``."""
+    first: dict[str, dict[str, Any]] = {}
+    for finding in planned:
+        told = []
+        for attempt in finding["attempts"]:
+            like = first.setdefault(
+                json.dumps([attempt["recovery"], attempt["operations"]]), finding
+            )
+            told.append({**attempt, "same_as": None if like is finding else like})
+        finding["attempts"] = told
+    return planned
 
 
 def _policy(scripts: list[bytes] | tuple[()]) -> str:

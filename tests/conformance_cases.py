@@ -13,10 +13,15 @@ import sys
 import time
 from pathlib import Path
 
+from client_support import served
+
+from modelmedic.context import OWN_FOLDER
 from modelmedic.facts import seals
 from modelmedic.facts.digests import Blocks, Digests
 from modelmedic.testing._repos import HubFile
 from modelmedic.testing.conformance import Case
+from modelmedic.testing.conformance.desk import hub
+from modelmedic.testing.hub import DEMO_REPO, demo_hub
 from modelmedic.testing.specimens import demo_files
 
 SHARD = "model/diffusion_pytorch_model-00002-of-00003.safetensors"
@@ -24,7 +29,7 @@ INDEX = "model/diffusion_pytorch_model.safetensors.index.json"
 _BLOCK_BYTES = 64 << 10
 LOCK = "model/.cache/huggingface/download/x.safetensors.lock"
 STRAY = "wrong-name.bin"
-CACHED, COMMIT = "models--modelmedic--demo", "0123456789abcdef" * 2 + "01234567"
+CACHED, COMMIT = "models--modelmedic--demo", demo_hub().commit
 SNAPSHOT_SHARD = f"{CACHED}/snapshots/{COMMIT}/{SHARD.partition('/')[2]}"
 REF = f"{CACHED}/refs/main"
 LISTING = f"{CACHED}/trees/{COMMIT}.json"
@@ -218,6 +223,25 @@ def leave_the_model_out_already(install):
     (install / RECORD).write_text('{"schema": 1, "models": ["demo"]}')
 
 
+def other_readers_agree(install):
+    """safetensors opens each file, its sha256 is the listed one, and the Hub's client agrees."""
+    import safetensors
+
+    listed = {Path(path).name: content for path, content in demo_files().items()}
+    found = [p for p in install.rglob("*.safetensors") if OWN_FOLDER not in p.parts]
+    assert len(found) == sum(name.endswith(".safetensors") for name in listed), found
+    for path in found:
+        with safetensors.safe_open(path, framework="numpy") as opened:
+            assert opened.keys(), path
+        wanted = hashlib.sha256(listed[path.name]).hexdigest()
+        assert hashlib.sha256(path.read_bytes()).hexdigest() == wanted, path
+    if (install / CACHED).is_dir():
+        told = served(sys.executable).verify(DEMO_REPO, hub(), install)
+        # The function came with huggingface_hub 1: an older client has nothing to ask.
+        whole = {"checked": len(demo_files()), "mismatches": [], "missing": []}
+        assert told == whole or "lacks" in told, told
+
+
 CASES = (
     Case(
         recovery="create_missing_folder",
@@ -247,6 +271,7 @@ CASES = (
         break_install=misplace_a_shard,
         spoil=flip_a_byte_of_the_stray,
         spoil_options=("--offline",),  # else the next recovery of the chain fetches the file
+        agrees=other_readers_agree,
     ),
     Case(
         recovery="refetch_model_file",
@@ -254,6 +279,7 @@ CASES = (
         category="validation",
         break_install=lose_a_shard,
         spoil_options=("--offline",),
+        agrees=other_readers_agree,
     ),
     Case(
         recovery="fetch_missing_tail",
@@ -261,6 +287,7 @@ CASES = (
         category="corruption",
         break_install=cut_a_shard,
         spoil_options=("--offline",),
+        agrees=other_readers_agree,
     ),
     Case(
         recovery="repair_damaged_blocks",
@@ -269,6 +296,7 @@ CASES = (
         break_install=flip_a_byte_of_known_blocks,
         options=("--deep",),
         spoil_options=("--offline",),
+        agrees=other_readers_agree,
     ),
     Case(
         recovery="rewrite_differing_blocks",
@@ -277,6 +305,7 @@ CASES = (
         break_install=flip_a_byte,
         options=("--deep",),
         spoil_options=("--offline",),
+        agrees=other_readers_agree,
     ),
     Case(
         recovery="rebuild_weight_index",
@@ -285,6 +314,7 @@ CASES = (
         break_install=tear_the_index,
         spoil=cut_a_shard,
         spoil_options=("--offline",),  # else the next recovery of the chain fetches the file
+        agrees=other_readers_agree,
     ),
     Case(
         recovery="relink_hub_snapshot",
@@ -294,6 +324,7 @@ CASES = (
         break_install=unlink_a_shard,
         spoil=flip_a_byte_of_the_blob,
         spoil_options=("--offline",),  # else a later recovery of the chain fetches the file
+        agrees=other_readers_agree,
     ),
     Case(
         recovery="restore_hub_ref",
@@ -302,6 +333,7 @@ CASES = (
         prepare=prepare_cache,
         break_install=empty_the_ref,
         spoil=add_a_snapshot,
+        agrees=other_readers_agree,
     ),
     Case(
         recovery="set_aside_hub_listing",
@@ -310,6 +342,7 @@ CASES = (
         prepare=prepare_cache,
         break_install=omit_a_shard,
         spoil=link_the_listing,
+        agrees=other_readers_agree,
     ),
     Case(
         recovery="set_aside_orphaned_partials",
@@ -325,6 +358,7 @@ CASES = (
         break_install=leave_a_twin_elsewhere,
         spoil=flip_a_byte_of_the_twin,
         spoil_options=("--offline",),
+        agrees=other_readers_agree,
     ),
     Case(
         recovery="bring_up_model",
@@ -332,6 +366,7 @@ CASES = (
         category="validation",
         break_install=lose_two_shards,
         spoil_options=("--offline",),
+        agrees=other_readers_agree,
     ),
     Case(
         recovery="replace_pointer_or_page",
@@ -339,6 +374,7 @@ CASES = (
         category="corruption",
         break_install=leave_a_pointer,
         spoil_options=("--offline",),
+        agrees=other_readers_agree,
     ),
     Case(
         recovery="fetch_from_alternative_source",
@@ -347,6 +383,7 @@ CASES = (
         break_install=lose_a_shard,
         spoil_options=("--offline",),
         profile=str(PROFILES / "two-sources.toml"),
+        agrees=other_readers_agree,
     ),
     Case(
         recovery="skip_optional_model",

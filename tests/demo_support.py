@@ -11,9 +11,17 @@ from pathlib import Path
 
 from support import CHECKOUT, child_env
 
-START = (
-    f"import sys; sys.path[:] = [{str(CHECKOUT / 'src')!r}] + [p for p in sys.path if p]; "
-    "import pytest; sys.exit(pytest.main(sys.argv[1:]))"
+_PATHS = f"import sys; sys.path[:] = [{str(CHECKOUT / 'src')!r}] + [p for p in sys.path if p]; "
+_PYTEST = "import pytest; sys.exit(pytest.main(sys.argv[1:]))"
+START = _PATHS + _PYTEST
+# For `Desk.first`: between two tries of a source that is down lie 12 s; a hanging Python has 20.
+SHORT_WAITS = (
+    "import time, types; from modelmedic import patience; patience.time = types.SimpleNamespace("
+    "monotonic=time.monotonic, sleep=lambda seconds: time.sleep(seconds / 50)); "
+)
+SHORT_PROBES = (
+    "from modelmedic.limits import TimeoutManager as limits; "
+    "limits.DEFAULT_TIMEOUTS = {**limits.DEFAULT_TIMEOUTS, 'interpreter_probe': 3}; "
 )
 
 
@@ -47,6 +55,7 @@ class Desk:
     folder: Path
     env: dict[str, str] = field(default_factory=dict)
     python: tuple[str, ...] = (sys.executable,)
+    first: str = ""  # statements that its runs begin with: SHORT_WAITS
 
     @property
     def install(self) -> Path:
@@ -59,7 +68,7 @@ class Desk:
             [
                 *self.python,
                 "-c",
-                START,
+                _PATHS + self.first + _PYTEST,
                 "-c",
                 str(CHECKOUT / "pyproject.toml"),
                 f"--rootdir={CHECKOUT}",

@@ -148,6 +148,7 @@ def poison_the_tree(world: World) -> None:
     listed = json.loads(tree.read_text())
     del listed["files"][SHARD]
     tree.write_text(json.dumps(listed))
+    world.client.forget()
     drop = world.at()
     real = drop.resolve()
     drop.unlink()

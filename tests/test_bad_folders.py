@@ -9,6 +9,8 @@ import sys
 import pytest
 from demo_support import Desk, snapshot
 
+pytestmark = pytest.mark.once
+
 # Root passes every permission by these three capabilities (capabilities(7)); a child that has
 # given them up is refused like anybody else, and can still read the Python it runs in.
 WITHOUT_POWER = """

@@ -11,7 +11,8 @@ import support
 
 from modelmedic import rooms
 from modelmedic.errors import CannotTell, Unhealthy
-from modelmedic.facts import digests, file_hashes, seals
+from modelmedic.facts import digests, file_hashes, references, seals, weights
+from modelmedic.facts.book import FactBook
 from modelmedic.facts.manifest import Manifest, ManifestFile
 from modelmedic.profile.model import ModelFile, ModelRepo
 from modelmedic.testing.specimens import safetensors_bytes, seeded_tensor
@@ -53,7 +54,8 @@ class Patient:
 
     def facts(self, **more):
         model = ModelRepo("demo", ("model",), "native", tuple(self.files.values()))
-        return support.make_facts(self.place, support.make_profile(models=(model,)), **more)
+        profile = support.make_profile(models=(model,))
+        return FactBook(references.completed(support.make_context(self.place, profile, **more)))
 
     def judge(self, name, *, check="sha256", facts=None, **more):
         facts = facts or self.facts(**({"deep": True} | more))
@@ -270,6 +272,8 @@ def test_a_read_that_proves_after_one_that_did_not_is_no_proof(patient, monkeypa
         os.utime(patient.folder / SHARD, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
         return real(facts, file, *rest)
 
+    facts = patient.facts(deep=True)
+    facts.get(weights.read_content, f"model/{SHARD}")  # its header, before it is written to
     monkeypatch.setattr(file_hashes, "_digest", heal)
     with pytest.raises(Unhealthy, match="disagree"):
-        patient.judge(SHARD, check="stable")
+        patient.judge(SHARD, check="stable", facts=facts)

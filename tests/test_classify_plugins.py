@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from extension_support import Site, folder_check
 
+pytestmark = pytest.mark.once
+
 ODD_CHECK = """
 @pytest.mark.check("try.odd", area="weights")
 def test_odd():

@@ -132,6 +132,7 @@ def test_deep_nesting_is_unreadable_and_no_crash(tmp_path, text):
 HOSTILE = ('{"a":1,', '{"a":}\n', "[", '"', '\\"', "/*", "//", '"a":', '{\n "a": [\n ', "\udcff")
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("piece", HOSTILE)
 def test_a_hostile_file_of_the_full_size_is_read_in_time_that_grows_with_it(tmp_path, piece):
     """Quadratic reading of a mebibyte would not end within any limit."""

@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 from modelmedic.errors import RecoveryRefused
 from modelmedic.profile.model import ConfigKey
 
+pytestmark = pytest.mark.once
+
 NAMES = st.text("abcdefgh_", min_size=2, max_size=6)
 TEXTS = st.text("xyz0189 #;,:=[]{}é🎬'", min_size=2, max_size=12).map(lambda text: f"v{text}v")
 NUMBERS = st.integers(-(10**12), 10**12)

@@ -12,8 +12,10 @@ import sys
 import time
 
 import pytest
-from demo_support import Desk, snapshot
+from demo_support import SHORT_WAITS, Desk, snapshot
 from support import CHECKOUT, child_env
+
+from modelmedic import summary
 
 SHARD = "model/diffusion_pytorch_model-00002-of-00003.safetensors"
 
@@ -148,6 +150,7 @@ def test_with_the_hub_down_it_stays_failed_with_the_reason_and_old_bytes_stay(de
     break_it(desk)
     before = snapshot(desk.folder)
     desk.env = {"MODELMEDIC_DEMO_HUB": "http://127.0.0.1:9"}
+    desk.first = SHORT_WAITS
     run = desk.run("--heal")
     assert run.code == 1
     bad = [f for f in run.record["findings"] if f["outcome"] == "failed" and SHARD in f["check"]]
@@ -209,3 +212,27 @@ def test_two_workers_give_the_same_findings(desk):
     alone = desk.run("--offline").outcomes()
     both = desk.run("--offline", "-n2").outcomes()
     assert both == alone
+
+
+def test_a_plan_that_two_checks_share_is_shown_once_and_named_after(desk):
+    other = SHARD.replace("00002-of", "00003-of")
+    for shard in (SHARD, other):
+        (desk.install / shard).unlink()
+    run = desk.run("--heal=plan")
+    assert run.out.count(f"- fetch {SHARD}") == run.out.count(f"- fetch {other}") == 1
+    same = f"bring_up_model would do the same as for weights.present[{SHARD}], once."
+    assert " ".join(run.out.split()).count(same) == 1, run.out
+    assert "all plans together" not in run.out  # there is one
+    page = (run.folder / "report.html").read_text(encoding="utf-8")
+    assert page.partition("What --heal would do")[2].count(f"fetch {SHARD} ") == 1
+
+
+def test_different_plans_are_summed_up_at_their_end():
+    fetch = {
+        "recovery": "r", "risk": "safe", "fetch_bytes": 1 << 20, "disk_bytes": 0, "seconds": 0,
+        "worked": "", "rate_interval": None,
+    }  # fmt: skip
+    one, two = ({"check": name, **fetch, "operations": [{"text": name}]} for name in "ab")
+    told = dict(summary.plans_lines([one, two, {**one, "check": "c"}]))
+    assert told["all plans together"] == ["fetch 2.0 MiB"]
+    assert told["plan for c"] == ["r would do the same as for a, once."]

@@ -16,6 +16,8 @@ from test_healing_runs import BREAKS, HEALS, NEVER, run, start
 from modelmedic.healing.evidence_log import NAME, EvidenceLog
 from modelmedic.testing.specimens import demo_files, make_demo_model
 
+pytestmark = pytest.mark.once
+
 # What is missing is a file; a folder of its name does not help, so the second one named does.
 TWO_WAYS = """
 @pytest.mark.check("try.settings", area="install")

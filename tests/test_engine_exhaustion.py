@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -17,8 +18,10 @@ from modelmedic.errors import ModelmedicError, RecoveryFailed, RecoveryRefused
 from modelmedic.healing import journal as journals
 from modelmedic.healing.engine import Engine, undo_run
 from modelmedic.operations import durable
+from modelmedic.operations.fetch_file import FetchFile
 from modelmedic.operations.kinds import MakeDir, Rename, ReplaceFile, SetAside
 from modelmedic.operations.tree import Tree
+from modelmedic.testing.hub import LoopbackHub
 
 LARGE = "x" * 300_000
 CHILD = Path(__file__).with_name("limit_support.py")
@@ -203,3 +206,37 @@ def run_limited(install, limit, room):
     )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
+
+
+def test_of_two_plans_that_fit_alone_and_not_together_the_second_refuses_before_a_byte(
+    small_disk, tmp_path
+):
+    """Each plan was checked when the disk was empty; free space is looked at again at its turn."""
+    root = make_install(small_disk / "install")
+    files = {name: name[:1].encode() * 220_000 for name in ("a.bin", "b.bin")}
+    with LoopbackHub() as served:
+        served.add_repo("org/model", files)
+        first, second = (plan_of(fetch_of(served, name, data)) for name, data in files.items())
+        engine = engine_with(root, tmp_path / "state")
+        with engine.locked():
+            engine.keep(engine.apply(first))
+            kept = snapshot(root)
+            served.clear()
+            with pytest.raises(
+                RecoveryRefused, match=r"b\.bin was not fetched: it needs"
+            ) as refused:
+                engine.apply(second)
+        assert "are free" in str(refused.value)
+        assert not served.requests
+        assert snapshot(root) == kept
+        assert (root / "a.bin").read_bytes() == files["a.bin"]
+        other = make_install(tmp_path / "other")  # where there is room for it
+        engine = engine_with(other, tmp_path / "state")
+        with engine.locked():
+            engine.keep(engine.apply(second))
+        assert (other / "b.bin").read_bytes() == files["b.bin"]
+
+
+def fetch_of(served, name, data):
+    url = f"{served.endpoint}/org/model/resolve/main/{name}"
+    return FetchFile(name, len(data), hashlib.sha256(data).hexdigest(), "", (url,), None)

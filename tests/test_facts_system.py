@@ -215,7 +215,7 @@ def test_a_limit_that_cannot_be_read_is_unknown(tmp_path):
 @contextlib.contextmanager
 def real_group(limit_bytes):
     """A real version 1 memory group below our own."""
-    own = cgroup._memory_groups(Path("/proc/self/cgroup").read_text())
+    own = cgroup._groups(Path("/proc/self/cgroup").read_text(), "memory")
     version, group = own[0] if own else (0, "")
     folder = Path(f"/sys/fs/cgroup/memory{group}") / "modelmedic-test"
     if version != 1 or not folder.parent.is_dir():

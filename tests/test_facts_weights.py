@@ -14,6 +14,7 @@ import support
 from modelmedic.errors import CannotTell
 from modelmedic.facts import (
     file_hashes,
+    references,
     weight_index,
     weights,
 )
@@ -190,10 +191,9 @@ def test_a_download_leaves_a_hash_as_reference(install, etag, algorithm):
     (folder / "w.pth.metadata").write_text(f"commit\n{etag}\n1700000000.5\n")
     (install / "model/sub").mkdir()
     (install / "model/sub/w.pth").write_bytes(b"x")
-    facts = support.make_facts(install)
-    reference = facts.get(file_hashes.read_reference, "model/sub/w.pth", "model")
-    assert (reference.algorithm, reference.hexdigest) == (algorithm, etag)
-    assert facts.get(file_hashes.read_reference, "model/weights.bin", "model") is None
+    reference = references.read_metadata(install, "model", "sub/w.pth")
+    assert getattr(reference, algorithm) == etag
+    assert references.read_metadata(install, "model", "weights.bin") is None
 
 
 @posix_only
@@ -204,8 +204,7 @@ def test_in_a_hub_cache_the_blob_name_is_the_reference(tmp_path):
     (repo / "blobs").mkdir()
     (repo / "blobs" / ("ef" * 32)).write_bytes(b"x")
     (snapshot / "w").symlink_to("../../blobs/" + "ef" * 32)
-    reference = support.make_facts(snapshot).get(file_hashes.read_reference, "w", ".")
-    assert reference.hexdigest == "ef" * 32
+    assert references.read_blob_name(snapshot, ".", "w").sha256 == "ef" * 32
 
 
 def test_an_index_is_read_by_shard():

@@ -7,10 +7,12 @@ Wan 2.2 environment has. Each row ends within the bound of its run.
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 
 import pytest
-from demo_support import Desk
+from client_support import served
+from demo_support import SHORT_WAITS, Desk
 from fault_rows import INDEX, REPO, ROWS, SHARD, World
 from support import CHECKOUT, PYTHON
 from test_hub_clients import Client, old_python  # noqa: F401 - a fixture
@@ -18,17 +20,6 @@ from test_hub_clients import Client, old_python  # noqa: F401 - a fixture
 from modelmedic.testing.hub import LoopbackHub
 from modelmedic.testing.specimens import safetensors_bytes, seeded_tensor
 
-FETCH_TO = """
-import json, sys, warnings
-warnings.simplefilter("ignore")
-import huggingface_hub
-try:
-    folder = huggingface_hub.snapshot_download(sys.argv[1], revision="main", local_dir=sys.argv[2])
-except Exception as error:
-    print(json.dumps({"error": type(error).__name__, "text": str(error)}))
-else:
-    print(json.dumps({"folder": folder}))
-"""
 FETCH = "import huggingface_hub, sys; huggingface_hub.snapshot_download(sys.argv[1])"
 BOUND_SECONDS = 100
 
@@ -36,10 +27,18 @@ BOUND_SECONDS = 100
 class RowClient(Client):
     """The client with the ways that only these rows need."""
 
+    def download(self, hub, repo=REPO):
+        return served(self.python).download(repo, hub, self.cache)
+
     def fetch_to(self, hub, folder):
-        done = self.run(hub, self.python, "-c", FETCH_TO, REPO, folder)
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
+        return served(self.python).download(REPO, hub, self.cache, folder)
+
+    def forget(self):
+        served(self.python).forget()
+
+    @property
+    def cache(self):
+        return self.home / "hub"
 
     def start(self, hub, repo):
         return subprocess.Popen(
@@ -120,7 +119,7 @@ def test_a_row_of_the_table(world, row, generation, tmp_path):
     if generation in row.is_silent:
         told = world.fetch()
         assert "folder" in told, f"the client says {told}"
-    desk = Desk(tmp_path / "desk")
+    desk = Desk(tmp_path / "desk", first=SHORT_WAITS)
     desk.folder.mkdir()
     profile = profile_for(world.hub, tmp_path)
     options = [f"--install-dir={world.root}", "--stage=installed"]
@@ -166,11 +165,18 @@ def assert_agreed(world):
     with safetensors.safe_open(world.at(), framework="numpy") as opened:
         assert len(list(opened.keys())) == 12
     if not world.is_local and world.client.python == PYTHON:
-        done = world.client.verify(world.hub, REPO)
-        assert done.returncode == 0, done.stdout + done.stderr
+        told = served(PYTHON).verify(REPO, world.hub, world.client.cache)
+        if "lacks" not in told:
+            assert told == {"checked": len(world.files), "mismatches": [], "missing": []}
 
 
-def test_the_table_of_the_docs_has_these_rows():
+def test_the_table_of_the_docs_has_these_rows_and_names_a_test_for_each_other():
     text = (CHECKOUT / "docs" / "weights.md").read_text(encoding="utf-8")
-    table = text.partition("| State |")[2].splitlines()[2:]
-    assert [line.split(" | ")[0].removeprefix("| ") for line in table] == [r.name for r in ROWS]
+    table = text.partition("| State |")[2].partition("\n\n")[0].splitlines()[2:]
+    states = [line.split(" | ")[0].removeprefix("| ") for line in table]
+    assert states[: len(ROWS)] == [row.name for row in ROWS]
+    others = table[len(ROWS) :]
+    assert len(others) == 7
+    for line in others:
+        [(file, test)] = re.findall(r"`(test_\w+\.py)::(test_\w+)`", line)
+        assert f"\ndef {test}(" in (CHECKOUT / "tests" / file).read_text(encoding="utf-8"), line

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 
 import pytest
 import support
 
 from modelmedic.errors import CannotTell
-from modelmedic.facts import file_hashes, hashing_desk
-from modelmedic.facts.hashing_desk import Desk
+from modelmedic.facts import cgroup, file_hashes, hashing_desk
+from modelmedic.facts.hashing_desk import Desk, usable_cores
 
 WAIT = 30  # seconds until a test that hangs fails
 
@@ -112,3 +113,10 @@ def test_who_waits_long_is_shown_how_far_it_is(tmp_path, monkeypatch):
     assert found.size_bytes == 3_000_000
     assert told
     assert all(done <= total for _what, done, total in told)
+
+
+@pytest.mark.parametrize(("quota", "cores"), [(None, 4), (0.3, 1), (1.0, 1), (1.5, 2), (9.0, 4)])
+def test_a_quota_of_processor_time_bounds_the_cores(monkeypatch, quota, cores):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: {0, 1, 2, 3}, raising=False)
+    monkeypatch.setattr(cgroup, "own_cpu_quota", lambda: quota)
+    assert usable_cores() == cores

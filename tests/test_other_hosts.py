@@ -11,6 +11,8 @@ from option_support import FOLDERS, HOLDS, heals
 from room_support import Room
 from support import CHECKOUT
 
+pytestmark = pytest.mark.once
+
 # Killed between the repair and its verdict.
 KILLED = FOLDERS + heals(
     "extra",

@@ -19,6 +19,8 @@ from modelmedic.healing.engine import Plan
 from modelmedic.operations.fetch_file import FetchFile
 from modelmedic.operations.kinds import MakeDir, ReplaceFile
 
+pytestmark = pytest.mark.once
+
 SCHEMA = json.loads((CHECKOUT / "reports/plan.schema.json").read_text(encoding="utf-8"))
 
 

@@ -12,6 +12,7 @@ import xml.etree.ElementTree as ET
 
 import jsonschema
 import pytest
+from demo_support import Desk
 from support import CHECKOUT
 from test_healing_runs import BREAKS, HEALS, NEVER, UNKNOWN, desk, start  # noqa: F401 - fixture
 
@@ -88,9 +89,11 @@ def finished(desk, checks, *options):  # noqa: F811
     return reports
 
 
-@pytest.fixture
-def seven(desk):  # noqa: F811
-    return finished(desk, SEVEN, "--heal")
+@pytest.fixture(scope="module")
+def seven(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("seven") / "desk"
+    (folder / "demo-install").mkdir(parents=True)
+    return finished(Desk(folder), SEVEN, "--heal")
 
 
 def test_the_keys_are_frozen():
@@ -105,8 +108,12 @@ def test_the_keys_are_frozen():
 @pytest.mark.parametrize(
     "checks", [HEALS, NEVER, BREAKS, SEVEN], ids=["heals", "never", "breaks", "seven"]
 )
-def test_real_records_fit_the_schema(desk, checks):  # noqa: F811
-    record = json.loads((finished(desk, checks, "--heal") / "report.json").read_text())
+def test_real_records_fit_the_schema(request, checks):
+    if checks == SEVEN:
+        reports = request.getfixturevalue("seven")
+    else:
+        reports = finished(request.getfixturevalue("desk"), checks, "--heal")
+    record = json.loads((reports / "report.json").read_text())
     jsonschema.validate(record, SCHEMA)
     assert list(record) == TOP
     assert all(list(finding) == FINDING for finding in record["findings"])
@@ -129,6 +136,7 @@ def test_all_seven_outcomes_are_recorded_and_shown(seven):
         assert f'\\"col-outcome\\">{outcome}' in table or f">{outcome}<" in table
 
 
+@pytest.mark.once
 def test_the_page_is_self_contained_and_inert(seven):
     page = (seven / "report.html").read_text(encoding="utf-8")
     assert not re.search(r'\bsrc="(?:https?:)?//|<link|@import|url\((?!data:)', page)
@@ -146,6 +154,7 @@ def test_junit_parses_and_carries_the_words(seven):
     assert "try.fail" in skipped.get("message", "") + "".join(skipped.itertext())
 
 
+@pytest.mark.once
 def test_with_scripts_off_our_block_still_says_all(seven):
     page = (seven / "report.html").read_text(encoding="utf-8")
     still = re.sub(r"(?s)<script.*?</script>|<template.*?</template>|data-jsonblob=.*?>", "", page)
@@ -162,6 +171,7 @@ def test_with_scripts_off_our_block_still_says_all(seven):
 CHROMIUM = shutil.which("chromium")
 
 
+@pytest.mark.once
 @pytest.mark.skipif(
     not CHROMIUM and not os.environ.get("MODELMEDIC_TOOLS_REQUIRED"), reason="no chromium"
 )

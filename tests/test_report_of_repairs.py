@@ -14,7 +14,7 @@ from types import SimpleNamespace
 
 import jsonschema
 import pytest
-from demo_support import Desk
+from demo_support import SHORT_WAITS, Desk
 from room_support import SEVEN, Room
 from support import CHECKOUT, child_env
 from test_healing_runs import BREAKS, desk, run  # noqa: F401 - desk is a fixture
@@ -25,6 +25,8 @@ from modelmedic.errors import RecoveryRefused
 from modelmedic.findings import Attempt, Finding
 from modelmedic.healing.interrupts import Interrupts
 from modelmedic.healing.journal import Repair, Step
+
+pytestmark = pytest.mark.once
 
 SCHEMA = json.loads((CHECKOUT / "reports/run-record.schema.json").read_text(encoding="utf-8"))
 NAME = "model/config.json"
@@ -275,6 +277,7 @@ def test_a_repair_that_begins_and_fails_has_an_end_on_the_screen(healed, tmp_pat
     shutil.rmtree(desk.install / ".modelmedic")  # an undone fetch leaves its bytes for the next
     (desk.install / NAME).unlink()
     desk.env = {"MODELMEDIC_DEMO_HUB": "http://127.0.0.1:9"}
+    desk.first = SHORT_WAITS
     done = desk.run("--heal", "-k", "test_model_file_is_present")
     begun = done.out.index("refetch_model_file will now")
     assert "  did not succeed, after " in done.out[begun:]

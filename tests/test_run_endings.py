@@ -195,6 +195,7 @@ def test_what_fails_once_in_the_closing_pass_undoes_nothing(room):
     assert (room.folder / "install/first").is_dir()
 
 
+@pytest.mark.once
 def test_what_no_undo_cures_fails_and_the_repairs_stay(room):
     run = room.run(
         FOLDERS + healed("first") + healed("second") + fails_in_closing("odd", "install", "True"),
@@ -213,6 +214,7 @@ def test_what_no_undo_cures_fails_and_the_repairs_stay(room):
     assert "Closing pass: room.odd no longer holds." in run.out
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("area", ["network", "hardware", "system"])
 def test_what_lies_outside_the_install_is_not_blamed_on_a_repair(room, area):
     run = room.run(
@@ -224,6 +226,7 @@ def test_what_lies_outside_the_install_is_not_blamed_on_a_repair(room, area):
     assert [repair.verdict for repair in kept] == ["kept"]  # never undone, not even to try
 
 
+@pytest.mark.once
 def test_only_the_repair_that_broke_a_check_is_undone(room):
     broken = (
         '@pytest.mark.check("room.absent", area="install")\n'
@@ -276,6 +279,7 @@ def test_the_closing_pass_of_a_deep_run_reads_no_file_again(room):
 # --- what was left out, or declared away
 
 
+@pytest.mark.once
 def test_listing_puts_nothing_in_order(room):
     process = room.start(SLOW, "--heal")
     reached(process, room.folder / "state/reached")

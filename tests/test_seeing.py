@@ -11,6 +11,8 @@ from room_support import HOST, SEVEN, TOKEN, USER, Room
 from modelmedic import rooms, support
 from modelmedic.text import duration
 
+pytestmark = pytest.mark.once
+
 STEPS = rooms.load("plugins", "progress")
 GiB = 1 << 30
 

@@ -11,7 +11,7 @@ import os
 import shutil
 
 import pytest
-from demo_support import Desk
+from demo_support import SHORT_WAITS, Desk
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 from test_fault_table import REPO, profile_for
@@ -152,7 +152,8 @@ def test_the_end_is_the_reference_or_what_was_there(world, half, damages, faults
     del half
     hub, profile, place = world
     case = place / str(next(numbers))
-    desk = Desk(case / "desk", {"NO_PROXY": "127.0.0.1", "HF_HOME": str(case / "home")})
+    env = {"NO_PROXY": "127.0.0.1", "HF_HOME": str(case / "home")}
+    desk = Desk(case / "desk", env, first=SHORT_WAITS)
     broken: dict[str, bytes | None] = dict(FILES)
     for path, kind, at, size in damages:
         if broken[path]:

@@ -77,6 +77,8 @@ def _arguments(found: Examination, folder: Path) -> list[str]:
         arguments.append(f"--install-dir={context.install_dir}")
     if context.target_python is not None:
         arguments.append(f"--target-python={context.target_python}")
+    if found.manifest is not None:
+        arguments.append(f"--manifest={found.manifest}")
     if found.check_seconds:  # by its own method: "thread" would end the pass with the first hang
         arguments.append(f"--timeout={found.check_seconds}")
     arguments += ["--deep"] * context.deep + ["--offline"] * context.offline

@@ -40,6 +40,7 @@ class Examination:
     allowed: frozenset[str]
     report_dir: Path
     rootdir: Path = field(default_factory=rooms.home)  # what node ids are relative to
+    manifest: Path | None = None  # --manifest; those of the profile come with it
     plan_file: Path | None = None  # None: plan.json in the report folder
     accepted: PlanFile | None = None  # --plan-file: repair only what stands in it
     needs: Needs = field(default_factory=lambda: Needs(()))

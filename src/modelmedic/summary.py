@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import textwrap
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -136,6 +137,24 @@ def plan_lines(plan: Mapping[str, Any]) -> list[str]:
     first = f"{plan['recovery']} would ({', '.join([plan['risk'], *spent])}):"
     lines = [wrapped(f"- {operation['text']}", indent="  ") for operation in plan["operations"]]
     return [first, *(line for each in lines for line in each)]
+
+
+def plans_lines(plans: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, list[str]]]:
+    """Give the heading and the lines of each plan; one that was shown before only names its check.
+
+    Where several different ones fetch, the last lines are of all together.
+    """
+    shown: dict[str, Mapping[str, Any]] = {}
+    for plan in plans:
+        like = shown.setdefault(json.dumps([plan["recovery"], plan["operations"]]), plan)
+        if like is plan:
+            lines = plan_lines(plan)
+        else:
+            lines = wrapped(f"{plan['recovery']} would do the same as for {like['check']}, once.")
+        yield f"plan for {plan['check']}", lines
+    fetched = [plan["fetch_bytes"] for plan in shown.values() if plan["fetch_bytes"]]
+    if len(fetched) > 1:
+        yield "all plans together", [f"fetch {size(sum(fetched))}"]
 
 
 def question_lines(plan: dict[str, Any], error: BaseException, title: str) -> list[str]:

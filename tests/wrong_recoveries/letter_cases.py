@@ -34,5 +34,5 @@ def case(name: str, **more) -> Case:
 
 NAMES = missing([rooms.load("recoveries", "letters")], ())
 for _name in NAMES:
-    _more = {"deadline_seconds": 20.0} if _name == "hangs" else {}
+    _more = {"deadline_seconds": 10.0} if _name == "hangs" else {}
     globals()[f"test_{_name}"] = conformance(case(_name, **_more))

@@ -1,4 +1,4 @@
-"""The memory limit that a container or a service manager puts on this process."""
+"""The limits of memory and processors that a container or a service manager puts on us."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from modelmedic.facts.book import FactBook, probe
 
 # A version 1 limit that was never set reads as the largest number of whole pages.
 _V1_UNLIMITED_BYTES = 1 << 62
+_OWN_GROUPS = Path("/proc/self/cgroup")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +47,11 @@ def read_memory_cap(facts: FactBook) -> MemoryCap:
     if not sys.platform.startswith("linux"):
         return MemoryCap(version=0)
     try:
-        text = Path("/proc/self/cgroup").read_text(encoding="utf-8", errors="surrogateescape")
+        text = _read(_OWN_GROUPS)
     except FileNotFoundError:
         return MemoryCap(version=0)  # a kernel without control groups
     except OSError as error:
-        raise CannotTell(f"/proc/self/cgroup cannot be read: {error.strerror}.") from error
+        raise CannotTell(f"{_OWN_GROUPS} cannot be read: {error.strerror}.") from error
     return cap_of(text, facts.get(mounts.read_mounts))
 
 
@@ -71,10 +72,10 @@ def cap_of(text: str, mounted: tuple[mounts.Mount, ...], *, root: Path = Path("/
 
     Source: cgroups(7), Documentation/admin-guide/cgroup-v2.rst and cgroup-v1/memory.rst.
     """
-    groups = _memory_groups(text)
+    groups = _groups(text, "memory")
     try:
         for version, group in groups:
-            if mount := _hierarchy(version, mounted):
+            if mount := _hierarchy(version, "memory", mounted):
                 levels = _levels(mount, group, root)
                 return _v1(levels) if version == 1 else _v2(levels)
     except OSError as error:
@@ -88,22 +89,81 @@ def cap_of(text: str, mounted: tuple[mounts.Mount, ...], *, root: Path = Path("/
     return MemoryCap(version=0)
 
 
-def _memory_groups(text: str) -> list[tuple[int, str]]:
-    """Return (version, path) of the groups that can limit memory, version 1 first."""
+def own_cpu_quota() -> float | None:
+    """Return how many processors this process may keep busy; None: no quota is known."""
+    if not sys.platform.startswith("linux"):
+        return None
+    try:
+        text = _read(_OWN_GROUPS)
+        return cpu_quota_of(text, mounts.parse_mountinfo(_read(mounts.MOUNTINFO)))
+    except OSError:
+        return None  # a number of threads depends on it, no verdict
+
+
+def cpu_quota_of(
+    text: str, mounted: tuple[mounts.Mount, ...], *, root: Path = Path("/")
+) -> float | None:
+    """Return the narrowest quota of processor time on the way up, in processors; None: none is set.
+
+    Arguments as those of `cap_of`.
+
+    Source: Documentation/admin-guide/cgroup-v2.rst (cpu.max) and scheduler/sched-bwc.rst
+    (cpu.cfs_quota_us of version 1, -1 for none).
+    """
+    for version, group in _groups(text, "cpu"):
+        if mount := _hierarchy(version, "cpu", mounted):
+            read = _quota_v1 if version == 1 else _quota_v2
+            quotas = [quota for level in _levels(mount, group, root) if (quota := read(level))]
+            return min(quotas, default=None)
+    return None
+
+
+def _quota_v2(level: Path) -> float | None:
+    quota, period = [*_words(level / "cpu.max"), "", ""][:2]
+    return _ratio(quota, period)
+
+
+def _quota_v1(level: Path) -> float | None:
+    quota, period = (" ".join(_words(level / f"cpu.cfs_{name}_us")) for name in ("quota", "period"))
+    return _ratio(quota, period)
+
+
+def _ratio(quota: str, period: str) -> float | None:
+    """Return quota / period; None for "max", for -1, and for what is no number."""
+    if not (quota.isdigit() and period.isdigit() and int(period)):
+        return None
+    return int(quota) / int(period) or None
+
+
+def _read(path: Path) -> str:
+    return path.read_text(encoding="utf-8", errors="surrogateescape")
+
+
+def _words(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="ascii", errors="replace").split()
+    except OSError:
+        return []
+
+
+def _groups(text: str, controller: str) -> list[tuple[int, str]]:
+    """Return (version, path) of the groups that can limit something, version 1 first."""
     found: list[tuple[int, str]] = []
     for line in text.splitlines():
         hierarchy, _, rest = line.partition(":")
         controllers, _, path = rest.partition(":")
-        if "memory" in controllers.split(","):
+        if controller in controllers.split(","):
             found.insert(0, (1, path))
         elif hierarchy == "0" and not controllers:
             found.append((2, path))
     return found
 
 
-def _hierarchy(version: int, mounted: tuple[mounts.Mount, ...]) -> mounts.Mount | None:
+def _hierarchy(
+    version: int, controller: str, mounted: tuple[mounts.Mount, ...]
+) -> mounts.Mount | None:
     for mount in mounted:
-        is_v1 = mount.fs_type == "cgroup" and "memory" in mount.options
+        is_v1 = mount.fs_type == "cgroup" and controller in mount.options
         if is_v1 if version == 1 else mount.fs_type == "cgroup2":
             return mount
     return None

@@ -1,4 +1,4 @@
-"""Hashes of whole files of the install, and what hashes a download left behind as reference."""
+"""Hashes of whole files of the install, and which ones they must have."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ import contextlib
 import functools
 import json
 import os
-import re
 import stat
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from modelmedic.context import ExpectedFile
@@ -25,9 +24,6 @@ from modelmedic.text import printable, size
 
 NAME = "hashes.json"  # what a run computed, for its closing pass
 MAX_BEGUN = 64  # reads begun before they are asked for: each waits in a thread of its own
-_MAX_METADATA_BYTES = 4096  # three short lines
-_SHA256 = re.compile(r"[0-9a-f]{64}")
-_SHA1 = re.compile(r"[0-9a-f]{40}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +45,8 @@ class FileHash:
 
 
 @dataclass(frozen=True, slots=True)
-class Reference:
-    """A hash that a downloader wrote down for a file, and where it stands."""
+class WantedHash:
+    """The hash a file must have; ``source`` is who says so, in words."""
 
     algorithm: str
     hexdigest: str
@@ -143,72 +139,31 @@ def begin_all(facts: FactBook) -> int:
                 sized.append((state.size_bytes or 0, expected))
     begun = 0
     for _size, expected in sorted(sized, key=lambda each: -each[0])[:MAX_BEGUN]:
-        with contextlib.suppress(CannotTell):
-            wanted = find_wanted(facts, expected)
-            if wanted is not None:
-                facts.start(*proof_of(expected.subject, wanted))
-                begun += 1
+        wanted = find_wanted(expected)
+        if wanted is not None:
+            facts.start(*proof_of(expected.subject, wanted))
+            begun += 1
     return begun
 
 
-def find_wanted(facts: FactBook, expected: ExpectedFile) -> Reference | None:
-    """Return the hash a model file must have: the profile's, else what its download recorded.
+def find_wanted(expected: ExpectedFile) -> WantedHash | None:
+    """Return the hash a model file must have, and who says so; None when nothing does.
 
-    Raises:
-        CannotTell: The record could not be looked at.
+    What lies on this machine was asked before: see `modelmedic.facts.references`.
     """
     file = expected.file
     if file.sha256:
-        return Reference("sha256", file.sha256.lower(), "the profile")
+        return WantedHash("sha256", file.sha256.lower(), expected.told_by)
     if file.git_blob:
-        return Reference("git_blob", file.git_blob.lower(), "the profile")
-    context = facts.context
-    folder = context.model_folders[context.profile.models.index(expected.model)]
-    return facts.get(read_reference, expected.subject, folder)
+        return WantedHash("git_blob", file.git_blob.lower(), expected.told_by)
+    return None
 
 
-def proof_of(subject: str, wanted: Reference) -> tuple[Any, ...]:
+def proof_of(subject: str, wanted: WantedHash) -> tuple[Any, ...]:
     """Return the probe that compares a file with ``wanted``, and its arguments."""
     if wanted.algorithm == "git_blob":
         return (read_git_blob, subject)
     return (read_proof, subject, wanted.hexdigest)
-
-
-@probe("file_header")
-def read_reference(facts: FactBook, subject: str, folder: str) -> Reference | None:
-    """Return the hash the Hub's own client recorded for a file, or None.
-
-    Args:
-        facts: The fact book.
-        subject: The file, relative to the install.
-        folder: The model's folder, relative to the install; "." is the install itself.
-
-    Source: huggingface_hub ``_local_folder.py``: ``.cache/huggingface/download/<path>.metadata``
-    holds commit, etag and time; the etag is the sha256 of an LFS file and the Git SHA-1 of a
-    small one. In a cache the blob's file name is that etag (``file_download.py``).
-    """
-    place = facts.context.place
-    resolved = safe_open.look(place, subject).resolved
-    if resolved is not None and resolved.parent.name == "blobs":
-        return _reference(resolved.name, "its blob name in the Hub cache")
-    path = PurePosixPath(subject)
-    inner = path if folder == "." else path.relative_to(folder)
-    metadata = f".cache/huggingface/download/{inner}.metadata"
-    metadata = metadata if folder == "." else f"{folder}/{metadata}"
-    with safe_open.opened(place, metadata) as (_, file):
-        if file is None:
-            return None
-        lines = file.read_at(0, _MAX_METADATA_BYTES).decode("utf-8", "replace").splitlines()
-    etag = lines[1].strip() if len(lines) > 1 else ""
-    return _reference(etag, printable(metadata))
-
-
-def _reference(etag: str, source: str) -> Reference | None:
-    if _SHA256.fullmatch(etag):
-        return Reference("sha256", etag, source)
-    if _SHA1.fullmatch(etag):
-        return Reference("git_blob", etag, source)
-    return None
 
 
 def _hash_file(facts: FactBook, subject: str, algorithm: str, limit_seconds: int) -> FileHash:

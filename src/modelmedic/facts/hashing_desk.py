@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import math
 import os
 import threading
 import time
@@ -12,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from modelmedic.errors import CannotTell
+from modelmedic.facts import cgroup
 from modelmedic.facts.book import FactBook, Probe
 from modelmedic.facts.deep_read import Unfinished
 from modelmedic.text import printable
@@ -24,10 +26,16 @@ Tell = Callable[[str, int, int], None]  # what, bytes done, bytes in all
 
 
 def usable_cores() -> int:
-    """Return how many processors this process may run on, at least 1."""
+    """Return how many processors this process may run on, at least 1.
+
+    Under a quota of processor time, as containers have, the next whole number of processors.
+    """
     if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0)) or 1
-    return os.cpu_count() or 1
+        allowed = len(os.sched_getaffinity(0)) or 1
+    else:
+        allowed = os.cpu_count() or 1
+    quota = cgroup.own_cpu_quota()
+    return allowed if quota is None else min(allowed, math.ceil(quota))
 
 
 @contextlib.contextmanager

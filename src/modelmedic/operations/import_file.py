@@ -8,13 +8,12 @@ import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from modelmedic.errors import RecoveryFailed, RecoveryRefused
-from modelmedic.operations import aside, mounts
+from modelmedic.errors import RecoveryRefused
 from modelmedic.operations.aside import Was
-from modelmedic.operations.base import Cost, Operation, Workshop
-from modelmedic.operations.copy_file import COPY_BYTES_PER_SECOND, copy_all
+from modelmedic.operations.base import Workshop
+from modelmedic.operations.swapped import CopiedFile
 from modelmedic.text import printable, size
 
 _FLAGS = (
@@ -27,7 +26,7 @@ _FLAGS = (
 
 
 @dataclass(frozen=True, slots=True)
-class ImportFile(Operation):
+class ImportFile(CopiedFile):
     """Copy a file whose hash is known from elsewhere on this machine, which is only read.
 
     Shares the blocks where the file system can (btrfs, XFS): then it costs no space and no time.
@@ -60,65 +59,9 @@ class ImportFile(Operation):
             f"prove it by its sha256, then put it in place{old}"
         )
 
-    def cost(self) -> Cost:
-        """Return the disk and the time it takes at most, on a disk that is not a slow one."""
-        return Cost(disk_bytes=self.size_bytes, seconds=self.size_bytes / COPY_BYTES_PER_SECOND)
-
-    def prepare(self, shop: Workshop, seat: str) -> dict[str, Any]:
-        """Refuse when either file changed, the source is no plain file, or the disk is too full."""
-        with self._opened():
-            note = aside.prepare_swap(shop, self.path, self.was, seat)
-        mounts.refuse_apart(shop.tree, self.path)
-        free = mounts.free_bytes(shop.tree)
-        if free < self.size_bytes:
-            raise RecoveryRefused(
-                f"{printable(self.source)} was not copied: it needs {size(self.size_bytes)} on "
-                f"this disk and {size(free)} are free.",
-                "",
-                "Free that space, then start again.",
-            )
-        return note | {"private": f"{aside.PARTS}/{shop.run_id}-{seat}"}
-
-    def apply(self, shop: Workshop, note: dict[str, Any]) -> None:
-        """Copy, prove, swap in.
-
-        Raises:
-            RecoveryFailed: The copy has other bytes, or could not be written.
-        """
-        from modelmedic.transfer import Wanted
-
-        shop.tree.make_own_folder(aside.PARTS)
-        with self._opened() as source, shop.tree.open_own(note["private"]) as target:
-            try:
-                os.ftruncate(target, 0)
-                copy_all(
-                    source, target, lambda done: shop.progress(self.path, done, self.size_bytes)
-                )
-                os.fsync(target)
-            except OSError as error:
-                raise RecoveryFailed(
-                    f"{printable(self.source)} could not be copied: {error.strerror or error}."
-                ) from error
-            if not Wanted(self.size_bytes, self.sha256).is_met_by(target):
-                raise RecoveryFailed(
-                    f"The copy of {printable(self.source)} has other bytes than are expected.",
-                    "It was changed while it was copied, or the disk does not give back what "
-                    "was written.",
-                )
-        aside.swap_in(shop, note["private"], self.path, note)
-
-    def inspect(self, shop: Workshop, note: dict[str, Any]) -> str:
-        """Return how far it got."""
-        return aside.swap_state(shop, self.path, note)
-
-    def undo(self, shop: Workshop, note: dict[str, Any]) -> None:
-        """Take the copy away and put back what was there."""
-        aside.swap_back(shop, self.path, note, spare=note["private"])
-        shop.tree.remove_own_file(note["private"])
-
     @contextlib.contextmanager
-    def _opened(self) -> Iterator[int]:
-        """Yield the source open for reading: the very file that was planned.
+    def opened(self, shop: Workshop) -> Iterator[int]:
+        """Give the source open for reading: the very file that was planned.
 
         Raises:
             RecoveryRefused: It is another one by now, or lies behind a link.

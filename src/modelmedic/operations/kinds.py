@@ -16,6 +16,7 @@ from modelmedic.operations.durable import write_all
 from modelmedic.operations.fetch_file import FetchFile
 from modelmedic.operations.import_file import ImportFile
 from modelmedic.operations.links import MakeLink
+from modelmedic.operations.swapped import SwappedFile
 from modelmedic.operations.write_blocks import WriteBlocks
 from modelmedic.text import counted, printable, size
 
@@ -169,7 +170,7 @@ class SetAside(Operation):
 
 
 @dataclass(frozen=True, slots=True)
-class ReplaceFile(Operation):
+class ReplaceFile(SwappedFile):
     """Write a small text file; the old one is kept aside. ``was`` None: there is none yet."""
 
     kind: ClassVar[str] = "replace_file"
@@ -189,11 +190,6 @@ class ReplaceFile(Operation):
         """Return its few bytes."""
         return Cost(disk_bytes=len(self.content.encode()))
 
-    def prepare(self, shop: Workshop, seat: str) -> dict[str, Any]:
-        """Refuse when the file changed."""
-        note = aside.prepare_swap(shop, self.path, self.was, seat)
-        return note | {"private": f"{aside.PARTS}/{shop.run_id}-{seat}"}
-
     def apply(self, shop: Workshop, note: dict[str, Any]) -> None:
         """Write privately, flush to disk, then swap in."""
         shop.tree.make_own_folder(aside.PARTS)
@@ -202,15 +198,6 @@ class ReplaceFile(Operation):
             write_all(handle, self.content.encode())
             os.fsync(handle)
         aside.swap_in(shop, note["private"], self.path, note)
-
-    def inspect(self, shop: Workshop, note: dict[str, Any]) -> str:
-        """Return how far it got."""
-        return aside.swap_state(shop, self.path, note)
-
-    def undo(self, shop: Workshop, note: dict[str, Any]) -> None:
-        """Put the old file back."""
-        aside.swap_back(shop, self.path, note, spare=note["private"])
-        shop.tree.remove_own_file(note["private"])
 
 
 KINDS: dict[str, type[Operation]] = {

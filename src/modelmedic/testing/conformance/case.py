@@ -44,6 +44,8 @@ class Case:
         leaves: What the check is after the repair: "healed", or "degraded" where a loss stays.
         also_changes: What the repair may change, make or take away besides what ``break_install``
             touches: paths relative to the install.
+        agrees: Looks at the healed install with other people's readers, and raises AssertionError
+            where one of them does not agree that it is whole.
         environ: More variables for every run.
         deadline_seconds: A run that takes longer is ended, and counts as hanging.
 
@@ -63,6 +65,7 @@ class Case:
     checks: tuple[Path, ...] = ()
     leaves: str = "healed"
     also_changes: tuple[str, ...] = ()
+    agrees: Callable[[Path], object] | None = None
     environ: tuple[tuple[str, str], ...] = ()
     deadline_seconds: float = 120.0
 

@@ -49,45 +49,44 @@ def leaves_the_healthy_alone(story: Story) -> None:
 
 def is_detected(story: Story) -> None:
     """Break, then run the check: it fails, in the right category, and nothing is written."""
-    case = story.case
-    with story.desk() as desk:
-        story.break_on(desk)
-        before = desk.everything()
-        run = desk.run()
-        finding = run.finding(case.check)
-        seen = finding.get("outcome", "not judged")
-        if seen not in {"failed", "unknown"} or run.code != 1:
-            expected = f"{case.check} fails in the broken install, exit code 1."
-            raise Broken(expected, f"It is {seen}, exit code {run.code}.", run)
-        if finding["category"] != case.category:
-            expected = f"The finding has the category {case.category}."
-            raise Broken(expected, f"It has {finding['category']}.", run)
-        _expect_untouched(desk, before, "A run without --heal changes nothing.", run)
+    case, detected = story.case, story.detected
+    finding, run = detected.run.finding(case.check), detected.run
+    seen = finding.get("outcome", "not judged")
+    if seen not in {"failed", "unknown"} or run.code != 1:
+        expected = f"{case.check} fails in the broken install, exit code 1."
+        raise Broken(expected, f"It is {seen}, exit code {run.code}.", run)
+    if finding["category"] != case.category:
+        expected = f"The finding has the category {case.category}."
+        raise Broken(expected, f"It has {finding['category']}.", run)
+    if detected.changes:
+        expected = "A run without --heal changes nothing."
+        raise Broken(expected, listed(list(detected.changes)), run)
 
 
 def plans_without_writing(story: Story) -> None:
     """Break, run the check once, then plan: the recovery is planned, and nothing is written."""
-    case = story.case
-    with story.desk() as desk:
-        story.break_on(desk)
-        desk.run()  # what any run keeps in the state folder is there now
-        before = desk.everything()
+    case, desk = story.case, story.detected.desk
+    before = desk.everything()  # with what any run keeps in the state folder
+    with story.ending():
         run = desk.run("--heal=plan")
-        _expect_untouched(desk, before, "--heal=plan changes nothing.", run)
-        verdicts = [a["verdict"] for a in _own_attempts(story, run)]
-        if verdicts != ["planned"]:
-            expected = f"--heal=plan shows what {case.recovery} would do."
-            raise Broken(expected, f"Its verdict is {verdicts or 'missing'}.", run)
+    _expect_untouched(desk, before, "--heal=plan changes nothing.", run)
+    verdicts = [a["verdict"] for a in _own_attempts(story, run)]
+    if verdicts != ["planned"]:
+        expected = f"--heal=plan shows what {case.recovery} would do."
+        raise Broken(expected, f"Its verdict is {verdicts or 'missing'}.", run)
 
 
 def heals(story: Story) -> None:
-    """Break and heal; a fresh run of the check then says that it holds."""
-    healed = story.healed
-    with story.ending():
-        run = healed.desk.run()
+    """Break and heal; a fresh run of all checks then says that it holds, unrepaired."""
+    run = story.again
     outcome = run.finding(story.case.check).get("outcome", "not judged")
     if outcome not in {"passed", "degraded"}:
         raise Broken("What is healed holds in a later run.", f"It is {outcome}.", run)
+    try:
+        if story.case.agrees is not None:
+            story.case.agrees(story.healed.desk.install)
+    except AssertionError as error:
+        raise Broken("Other readers agree with a healed install.", str(error), run) from error
 
 
 def changes_nothing_else(story: Story) -> None:
@@ -110,9 +109,7 @@ def changes_nothing_else(story: Story) -> None:
 
 def heals_once(story: Story) -> None:
     """Heal again, all checks: nothing is repaired, nothing changes, and all is well."""
-    healed = story.healed
-    with story.ending():
-        run = healed.desk.run("--heal", whole=True)
+    run, healed = story.again, story.healed
     tried = [
         f"{attempt['recovery']} for {finding['check']}: {attempt['verdict']}"
         for finding in run.record.get("findings", [])
@@ -151,10 +148,9 @@ def refuses(story: Story) -> None:
 
 def is_undone(story: Story) -> None:
     """Break, heal, undo: every file is what and where it was."""
-    with story.desk() as desk:
-        broken = story.break_on(desk)
-        run = desk.run("--heal")
-        _expect_undone(desk, broken, f"the repair (which ended with exit code {run.code})")
+    healed = story.undone()
+    with story.ending():
+        _expect_undone(healed.desk, healed.broken, "the repair")
 
 
 def survives_a_kill(story: Story) -> None:

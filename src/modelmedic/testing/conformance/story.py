@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from modelmedic import rooms
 from modelmedic.errors import CannotTell
 from modelmedic.testing.conformance.case import Case
 from modelmedic.testing.conformance.desk import Desk, Run
@@ -30,6 +31,15 @@ class Healthy:
     """A prepared install, and a run with ``--heal`` of all checks on it."""
 
     install: Path
+    run: Run
+    changes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Detected:
+    """An install that was broken and looked at once: the run, and what it changed."""
+
+    desk: Desk
     run: Run
     changes: tuple[str, ...]
 
@@ -88,7 +98,9 @@ class Story:
     def __init__(self, case: Case, bench: Bench) -> None:
         self.case = case
         self.bench = bench
+        self._detected: Detected | None = None
         self._healed: Healed | None = None
+        self._again: Run | None = None
         self._hung = ""
 
     @property
@@ -102,8 +114,25 @@ class Story:
             return self.bench.healthy(self.case)
 
     @property
+    def detected(self) -> Detected:
+        """Return the install that was broken and looked at once; a plan may be made on it.
+
+        Raises:
+            Broken: The run hung.
+        """
+        if self._detected is None:
+            desk = self._new_desk()
+            self.break_on(desk)
+            before = desk.everything()
+            with self.ending():
+                run = desk.run()
+            changes = tuple(differences(before, desk.everything(), UNTOUCHED))
+            self._detected = Detected(desk, run, changes)
+        return self._detected
+
+    @property
     def healed(self) -> Healed:
-        """Return the install that was broken and healed once; nobody may change it.
+        """Return the install that was broken and healed once; only `undone` may change it.
 
         Raises:
             Broken: It was not healed, or the run hung.
@@ -116,6 +145,29 @@ class Story:
             self._expect_healed(run)
             self._healed = Healed(desk, broken, desk.files(), run)
         return self._healed
+
+    @property
+    def again(self) -> Run:
+        """Return a second run with ``--heal``, of all checks, on what was healed.
+
+        Raises:
+            Broken: It was not healed, or a run hung.
+        """
+        if self._again is None:
+            desk = self.healed.desk
+            with self.ending():
+                self._again = desk.run("--heal", whole=True)
+        return self._again
+
+    def undone(self) -> Healed:
+        """Return what was healed, to be undone; who needs it later gets another one.
+
+        Raises:
+            Broken: It was not healed, or the run hung.
+        """
+        healed = self.healed
+        self._healed = self._again = None
+        return healed
 
     @contextlib.contextmanager
     def desk(self) -> Iterator[Desk]:
@@ -155,8 +207,10 @@ class Story:
     def _new_desk(self) -> Desk:
         if self._hung:
             raise Broken("Every run ends.", f"{self._hung} Nothing more was tried.")
-        desk = Desk(self.case, self.bench.new_folder(self.case.recovery))
-        desk.make(self.healthy.install)
+        healthy = self.healthy
+        folder = self.bench.new_folder(self.case.recovery)
+        desk = Desk(self.case, folder, _file_of(healthy, self.case))
+        desk.make(healthy.install)
         return desk
 
     def _expect_healed(self, run: Run) -> None:
@@ -169,3 +223,10 @@ class Story:
             raise Broken(expected, seen, run)
         if attempts[-1]["recovery"] != self.case.recovery:
             raise Broken(expected, f"It was healed by {attempts[-1]['recovery']}.", run)
+
+
+def _file_of(healthy: Healthy, case: Case) -> Path | None:
+    """Return the file that has the check of a case; None when nothing is known of it."""
+    nodeid: str = healthy.run.finding(case.check).get("nodeid", "")
+    file = rooms.home() / nodeid.partition("::")[0]
+    return file if nodeid and file.is_file() else None
