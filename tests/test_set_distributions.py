@@ -140,7 +140,13 @@ def test_paths_of_a_record_that_lead_out_of_the_environment_are_left_alone(
         path.write_text("precious")
     record = site_packages(install / ENV / "bin/python") / "moon-1.0.dist-info/RECORD"
     depth = "../" * (record.relative_to(install / ENV).as_posix().count("/"))
-    rows = [str(outside[0]), f"{depth}weights.bin", f"{depth}../precious", "/etc/hosts", "moon/../../../../../.."]
+    rows = [
+        str(outside[0]),
+        f"{depth}weights.bin",
+        f"{depth}../precious",
+        "/etc/hosts",
+        "moon/../../../../../..",
+    ]
     with record.open("a") as stream:
         stream.write("".join(f"{path},,\n" for path in rows))
     apply(engine, exchange(install, wheels["new"], remove=("moon-1.0.dist-info",)))
