@@ -6,6 +6,7 @@ left in what is examined. pip's own settings stay in force: its index, its proxy
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
 from collections.abc import Iterable, Sequence
@@ -66,6 +67,7 @@ class Installer:
         constraints: Sequence[str] = (),
         alone: bool = False,
         upgrade: bool = False,
+        fresh: bool = False,
         deadline_seconds: float | None = None,
     ) -> Resolution:
         """Return what pip would install to meet the requirements; nothing is installed.
@@ -78,6 +80,7 @@ class Installer:
             constraints: More lines that have to hold, of packages that are wanted anyway.
             alone: Without dependencies, and whatever is installed: to install the same again.
             upgrade: Take the newest versions that fit, of what is required.
+            fresh: As for an empty environment: what is installed does not count.
             deadline_seconds: None: the limit of "dependency_install".
 
         Raises:
@@ -87,6 +90,7 @@ class Installer:
         options = ["--dry-run", "--report", "-", "--only-binary=:all:"]
         options += ["--ignore-installed", "--no-deps"] if alone else []
         options += ["--upgrade"] if upgrade else []
+        options += ["--ignore-installed"] if fresh and not alone else []
         lines = [*dict.fromkeys([*requirements, *constraints])]
         done = _ask(self, ["install", *options, *_places(self), "--", *lines], deadline_seconds)
         try:
@@ -188,7 +192,18 @@ def environment(*, is_alone: bool = False) -> dict[str, str]:
     if is_alone:
         dropped |= {"PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS", "PIP_NO_INDEX"}
     env = {name: value for name, value in child_environment().items() if name not in dropped}
+    if "PATH" in env:
+        env["PATH"] = os.pathsep.join(filter(_is_quiet, env["PATH"].split(os.pathsep)))
     return env | {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONIOENCODING": "utf-8"}
+
+
+def _is_quiet(folder: str) -> bool:
+    """Return whether a folder of programs is not rustup's.
+
+    pip asks rustc for its version, to tell the index; that of rustup writes into the home folder.
+    Source: pip, network/session.py, user_agent.
+    """
+    return not any(Path(folder, name).exists() for name in ("rustup", "rustup.exe"))
 
 
 class _pins:  # noqa: N801 - a context manager, used as a function is

@@ -73,7 +73,7 @@ class SetDistributions(Operation):
 
     def cost(self) -> Cost:
         """Return what is to fetch at most, and the disk that all of it takes for a while."""
-        amounts = [item.size_bytes or _guess(item) for item in self.items]
+        amounts = [about_bytes(item) for item in self.items]
         fetch = 0 if self.is_offline else sum(amounts)
         seconds = None if self.items else 0.0
         return Cost(fetch_bytes=fetch, disk_bytes=_UNPACKED * sum(amounts), seconds=seconds)
@@ -85,7 +85,7 @@ class SetDistributions(Operation):
         Raises:
             RecoveryRefused: A row is none: written by another version, or by hand.
         """
-        return tuple(_item(row) for row in self.install)
+        return tuple(item_of(row) for row in self.install)
 
     def touched(self, tree: Tree) -> tuple[str, ...]:
         """Return the libraries and programs that go out: they are what processes hold."""
@@ -129,7 +129,7 @@ class SetDistributions(Operation):
 
     def inspect(self, shop: Workshop, note: dict[str, Any]) -> str:
         """Return how far it got."""
-        if not note["sha256"] or shop.tree.identity(f"{note['stage']}.undone") is not None:
+        if not note["sha256"]:
             return "before"
         found = moves.read(shop.tree, note["manifest"], note["sha256"])
         return moves.state(shop.tree, found)[0] if found else "drifted"
@@ -143,14 +143,12 @@ class SetDistributions(Operation):
         aside.refuse_foreign_place(note["aside"], aside.ASIDE)
         aside.refuse_foreign_place(note["manifest"], note["aside"])
         aside.refuse_foreign_place(note["stage"], aside.PARTS)
-        undone = f"{note['stage']}.undone"
-        if note["sha256"] and shop.tree.identity(undone) is None:
+        if note["sha256"]:
             moves.unmake(shop.tree, self._undoable(shop, note))
-            # From here on nothing is to be moved back any more, should we be killed.
-            shop.tree.rename(note["manifest"], undone)
         shop.tree.remove_own_tree(note["stage"])
         shop.tree.remove_own_file(note["manifest"])
-        aside.tidy(shop, note["manifest"])  # folders only, and only empty ones
+        shop.tree.remove_own_tree(note["aside"])
+        aside.tidy(shop, note["aside"])
 
     # -- the steps -------------------------------------------------------------------------------
 
@@ -264,7 +262,12 @@ def row(item: Pinned) -> tuple[str, ...]:
             str(item.size_bytes or ""))  # fmt: skip
 
 
-def _item(values: tuple[str, ...]) -> Pinned:
+def item_of(values: tuple[str, ...]) -> Pinned:
+    """Return a pinned distribution from the form in which an operation keeps it.
+
+    Raises:
+        RecoveryRefused: It is not of that form.
+    """
     try:
         name, version, filename, sha256, url, amount = map(str, values)
         size_bytes = int(amount or 0)
@@ -275,7 +278,10 @@ def _item(values: tuple[str, ...]) -> Pinned:
     return Pinned(name, version, filename, url, sha256, size_bytes=size_bytes)
 
 
-def _guess(item: Pinned) -> int:
+def about_bytes(item: Pinned) -> int:
+    """Return the size of a wheel, guessed where nobody told it."""
+    if item.size_bytes:
+        return item.size_bytes
     return _HEAVY_BYTES if item.key.startswith(HEAVY) else UNKNOWN_BYTES
 
 
