@@ -31,6 +31,8 @@ def plan_reinstall(facts: FactBook, context: Context, subject: str) -> Iterator[
     broken = [d for d in place.own if d.key == subject and _is_torn(place, d)]
     if not broken:
         raise NotItsCase(f"{printable(subject)} is not half installed.")
+    if _twins(place, subject):
+        raise NotItsCase(f"Another package wrote over the files of {printable(subject)}.")
     item = broken[0]
     if item.direct:
         raise RecoveryRefused(
@@ -56,11 +58,7 @@ def plan_settle(facts: FactBook, context: Context, subject: str) -> Iterator[Set
         RecoveryRefused: There are no two, or none of them fits.
     """
     place = target(facts, context)
-    twins = [
-        c
-        for c in place.conflicts()
-        if c.kind in {"duplicate", "shared-module"} and subject in {c.name, c.other}
-    ]
+    twins = _twins(place, subject)
     if not twins:
         raise NotItsCase(f"{printable(subject)} is there once, and nothing else brings its module.")
     names = {twins[0].name, twins[0].other}
@@ -263,6 +261,12 @@ def _is_torn(place: Target, item: Distribution) -> bool:
         c for c in place.conflicts() if c.kind in _NOT_WHOLE and c.name == item.key
     ]
     return bool(own or item.missing_count or item.short_count)
+
+
+def _twins(place: Target, subject: str) -> list[Conflict]:
+    """Return where a distribution is there twice, or shares its module with another."""
+    kinds = {"duplicate", "shared-module"}
+    return [c for c in place.conflicts() if c.kind in kinds and subject in {c.name, c.other}]
 
 
 def _kept(context: Context, place: Target, names: set[str]) -> Distribution:
