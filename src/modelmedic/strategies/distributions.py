@@ -13,7 +13,7 @@ from modelmedic.installer import words
 from modelmedic.installer.words import InstallerRefused
 from modelmedic.operations.set_distributions import SetDistributions
 from modelmedic.profile.model import Requirement
-from modelmedic.strategies import resolving
+from modelmedic.strategies import resolving, stacks
 from modelmedic.strategies.environment import TORCH, Target, exchange, target
 from modelmedic.strategies.resolving import Found
 from modelmedic.text import printable
@@ -98,8 +98,10 @@ def plan_settle_versions(
         RecoveryRefused: Nothing contradicts, or there is no set that agrees.
     """
     place = target(facts, context)
-    wanted = wishes(context, place, subject)
-    found = resolving.resolve(facts, context, place, wanted)
+    change = stacks.change_of(facts, context, place)
+    wanted = _wishes_beside(context, place, subject, is_settled=change is not None)
+    lines = (*wanted, *(change.other_pins if change else ()))
+    found = stacks.with_torch(facts, context, place, change, lines)
     if not any(item.key in place.found.installed for item in found.items):
         raise NotItsCase("No version of what is installed has to change.")
     yield _exchange(context, place, found)
@@ -190,6 +192,18 @@ def wishes(context: Context, place: Target, subject: str) -> tuple[str, ...]:
     lines = {name: spec for name, spec in known.items() if not _is_left_out(name)}
     refuse_choice(place, tuple(lines.values()))
     return tuple(lines.values())
+
+
+def _wishes_beside(
+    context: Context, place: Target, subject: str, *, is_settled: bool
+) -> tuple[str, ...]:
+    """Return the requirements as `wishes` does; none where the table alone says what to change."""
+    try:
+        return wishes(context, place, subject)
+    except NotItsCase:
+        if is_settled:
+            return ()
+        raise
 
 
 def refuse_choice(place: Target, lines: tuple[str, ...]) -> None:
