@@ -26,7 +26,7 @@ def change_of(facts: FactBook, context: Context, place: Target) -> Change | None
     from modelmedic.compat import oracle
     from modelmedic.compat.stack import machine_of, stack_of
 
-    needs = [need.spec for need in context.profile.python.requirements]
+    needs = [n.spec for n in context.profile.python.requirements if not n.is_optional]
     machine = machine_of(place.found, _gpus(facts, context))
     change = oracle.nearest(machine, stack_of(place.found), needs)
     if change is not None and change.removed:
@@ -66,11 +66,11 @@ def with_torch(
     return Found(tuple(items.values()), found.ask)
 
 
-def _gpus(facts: FactBook, context: Context) -> gpu.Gpus | None:
-    """Return the cards, where the app needs one and the driver answers."""
+def _gpus(facts: FactBook, context: Context) -> gpu.Gpus:
+    """Return the driver's answer; an empty one where it gives none or the app needs no card."""
     if not context.profile.hardware.needs_gpu:
-        return None
+        return gpu.Gpus()
     try:
         return facts.get(gpu.read_gpus)
     except CannotTell:
-        return None
+        return gpu.Gpus()
