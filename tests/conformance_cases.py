@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 from client_support import served
+from package_cases import CASES as PACKAGE_CASES
 
 from modelmedic.context import OWN_FOLDER
 from modelmedic.facts import seals
@@ -396,4 +397,5 @@ CASES = (
         also_changes=(RECORD,),
         profile=str(PROFILES / "optional-model.toml"),
     ),
+    *PACKAGE_CASES,
 )

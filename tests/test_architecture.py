@@ -29,6 +29,7 @@ LAYERS = (
     ("profile", "compat", "needs", "discovery", "forecast"),
     (
         "operations",
+        "installer",
         "transfer",
         "ranges",
         "received",

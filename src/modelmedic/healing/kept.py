@@ -12,7 +12,7 @@ from modelmedic.healing import journal as journals
 from modelmedic.healing import trouble
 from modelmedic.healing.journal import Repair
 from modelmedic.operations import expiry
-from modelmedic.operations.aside import ASIDE
+from modelmedic.operations.aside import ASIDE, PARTS
 from modelmedic.operations.base import Workshop
 
 
@@ -31,9 +31,7 @@ def expire(context: Context, shop: Workshop, told: Callable[[str], None]) -> int
             shop,
             now_seconds=time.time(),
             # The record of a part, NAME.blocks, stays with it.
-            is_needed=lambda path: (
-                path in names or path.rpartition("/")[2].removesuffix(".blocks") in names
-            ),
+            is_needed=lambda path: not names.isdisjoint(_names_of(path)),
             is_on_record=lambda path: path.removeprefix(f"{ASIDE}/").partition("/")[0] in runs,
             told=told,
         )
@@ -43,6 +41,15 @@ def expire(context: Context, shop: Workshop, told: Callable[[str], None]) -> int
             "",
             trouble.next_step(error),
         ) from error
+
+
+def _names_of(path: str) -> Iterator[str]:
+    """Give what a note may call a kept file: its path, a folder of it, its name, its hash."""
+    yield path.rpartition("/")[2].removesuffix(".blocks")
+    yield from path.split("/")[2:3] if path.startswith(f"{PARTS}/") else ()
+    while path:
+        yield path
+        path = path.rpartition("/")[0]
 
 
 def _on_record(context: Context) -> Iterator[str]:

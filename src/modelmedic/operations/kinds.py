@@ -16,6 +16,7 @@ from modelmedic.operations.durable import write_all
 from modelmedic.operations.fetch_file import FetchFile
 from modelmedic.operations.import_file import ImportFile
 from modelmedic.operations.links import MakeLink
+from modelmedic.operations.set_distributions import SetDistributions
 from modelmedic.operations.swapped import SwappedFile
 from modelmedic.operations.write_blocks import WriteBlocks
 from modelmedic.text import counted, printable, size
@@ -212,6 +213,7 @@ KINDS: dict[str, type[Operation]] = {
         FetchFile,
         MakeLink,
         WriteBlocks,
+        SetDistributions,
     )
 }
 
@@ -246,15 +248,15 @@ def _fits(value: Any, annotation: str) -> bool:
         return value is None or _fits(value, annotation.removesuffix(" | None"))
     parts = value if isinstance(value, tuple) else ()
     match annotation:
-        case "str":
-            return isinstance(value, str)
-        case "int":
-            return isinstance(value, int)
+        case "str" | "int" | "bool":
+            return isinstance(value, {"str": str, "int": int, "bool": bool}[annotation])
         case "Was":
             return [type(part) for part in parts] == [int, int]
         case "tuple[str, ...]" | "tuple[int, ...]":
             kind = str if "str" in annotation else int
             return isinstance(value, tuple) and all(type(part) is kind for part in parts)
+        case "tuple[tuple[str, ...], ...]":
+            return isinstance(value, tuple) and all(_fits(p, "tuple[str, ...]") for p in parts)
     return True
 
 

@@ -92,20 +92,27 @@ class Tree:
         finally:
             os.close(handle)
 
+    def entries(self, relative: str) -> list[tuple[str, os.stat_result]]:
+        """Return name and state of what lies in a folder, by name; empty when it is missing."""
+        try:
+            with self._at(f"{relative}/*") as place:
+                folder = self.root / relative if place.folder is None else place.folder
+                with os.scandir(folder) as found:
+                    return sorted(
+                        ((each.name, each.stat(follow_symlinks=False)) for each in found),
+                        key=lambda each: each[0],
+                    )
+        except FileNotFoundError:
+            return []
+
     def own_files(self, relative: str) -> Iterator[tuple[str, os.stat_result]]:
         """Give the files below a folder of ours with their state; none when it is missing."""
-        with contextlib.suppress(FileNotFoundError), self._at(f"{relative}/*") as place:
-            folder = self.root / relative if place.folder is None else place.folder
-            with os.scandir(folder) as entries:
-                found = [
-                    (f"{relative}/{entry.name}", entry.stat(follow_symlinks=False))
-                    for entry in entries
-                ]
-            for path, state in sorted(found, key=lambda each: each[0]):
-                if stat.S_ISDIR(state.st_mode):
-                    yield from self.own_files(path)
-                else:
-                    yield path, state
+        for name, state in self.entries(relative):
+            path = f"{relative}/{name}"
+            if stat.S_ISDIR(state.st_mode):
+                yield from self.own_files(path)
+            else:
+                yield path, state
 
     def link_text(self, relative: str) -> str | None:
         """Return what the link at ``relative`` says; None if no link lies there."""
@@ -171,8 +178,13 @@ class Tree:
         finally:
             os.close(handle)
 
-    def rename(self, old: str, new: str) -> None:
+    def rename(self, old: str, new: str, *, is_flushed: bool = True) -> None:
         """Rename within the tree, never over something, and make it last.
+
+        Args:
+            old: A file or folder.
+            new: Its new name.
+            is_flushed: Not, where many renames follow: then ask for `flush` after the last one.
 
         Raises:
             FileExistsError: Something lies at ``new``.
@@ -181,8 +193,27 @@ class Tree:
             if self.identity(new) is not None:
                 raise FileExistsError(errno.EEXIST, "something lies there", new)
             rename_new(source.name, target.name, source.folder, target.folder)
-            _sync(source)
-            _sync(target)
+            if is_flushed:
+                _sync(source)
+                _sync(target)
+
+    def flush(self, relative: str) -> None:
+        """Make the names in a folder last; nothing when it is gone."""
+        with contextlib.suppress(FileNotFoundError), self._at(f"{relative}/*") as place:
+            _sync(place)
+
+    def remove_own_tree(self, relative: str) -> None:
+        """Delete a folder of ours with all that is in it; links in it are not followed."""
+        if relative.split("/", maxsplit=1)[0] != OWN_FOLDER:
+            raise RecoveryRefused(f"{printable(relative)} is not ours to delete.")
+        for name, state in self.entries(relative):
+            path = f"{relative}/{name}"
+            if stat.S_ISDIR(state.st_mode):
+                self.remove_own_tree(path)
+            else:
+                self.remove_own_file(path)
+        with contextlib.suppress(FileNotFoundError):
+            self.remove_folder(relative)
 
     def make_link(self, relative: str, text: str) -> None:
         """Make a link that says ``text``, never over something, and make it last.
