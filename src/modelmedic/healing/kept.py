@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from modelmedic.context import Context
+from modelmedic.context import OWN_FOLDER, Context
 from modelmedic.errors import RecoveryFailed
 from modelmedic.healing import journal as journals
 from modelmedic.healing import trouble
@@ -24,7 +24,7 @@ def expire(context: Context, shop: Workshop, told: Callable[[str], None]) -> int
         RecoveryFailed: The kept files cannot be listed.
         RecoveryRefused: A journal cannot be read, or the kept files lie behind a link.
     """
-    names = frozenset(_needed(context))
+    names = frozenset(name for text in _needed(context) for name in _with_folders(text))
     runs = frozenset(_on_record(context))
     try:
         return expiry.expire(
@@ -43,6 +43,14 @@ def expire(context: Context, shop: Workshop, told: Callable[[str], None]) -> int
             "",
             trouble.next_step(error),
         ) from error
+
+
+def _with_folders(text: str) -> Iterator[str]:
+    """Give a text of a note and, of a kept path, the folders that it lies in."""
+    yield text
+    if text.startswith(f"{OWN_FOLDER}/"):
+        parts = text.split("/")
+        yield from ("/".join(parts[:depth]) for depth in range(1, len(parts)))
 
 
 def _on_record(context: Context) -> Iterator[str]:

@@ -92,8 +92,8 @@ class Tree:
         finally:
             os.close(handle)
 
-    def own_files(self, relative: str) -> Iterator[tuple[str, os.stat_result]]:
-        """Give the files below a folder of ours with their state; none when it is missing."""
+    def entries(self, relative: str) -> list[tuple[str, os.stat_result]]:
+        """Return what lies in a folder with its state, by name; empty when it is missing."""
         with contextlib.suppress(FileNotFoundError), self._at(f"{relative}/*") as place:
             folder = self.root / relative if place.folder is None else place.folder
             with os.scandir(folder) as entries:
@@ -101,11 +101,16 @@ class Tree:
                     (f"{relative}/{entry.name}", entry.stat(follow_symlinks=False))
                     for entry in entries
                 ]
-            for path, state in sorted(found, key=lambda each: each[0]):
-                if stat.S_ISDIR(state.st_mode):
-                    yield from self.own_files(path)
-                else:
-                    yield path, state
+            return sorted(found, key=lambda each: each[0])
+        return []
+
+    def own_files(self, relative: str) -> Iterator[tuple[str, os.stat_result]]:
+        """Give the files below a folder of ours with their state; none when it is missing."""
+        for path, state in self.entries(relative):
+            if stat.S_ISDIR(state.st_mode):
+                yield from self.own_files(path)
+            else:
+                yield path, state
 
     def link_text(self, relative: str) -> str | None:
         """Return what the link at ``relative`` says; None if no link lies there."""
@@ -151,6 +156,22 @@ class Tree:
             raise RecoveryRefused(f"{printable(relative)} is not ours to delete.")
         with contextlib.suppress(FileNotFoundError), self._at(relative) as place:
             os.unlink(place.name, dir_fd=place.folder)
+
+    def remove_own_folder(self, relative: str) -> None:
+        """Delete a folder of ours with all in it; links in it go, what they lead to stays.
+
+        Raises:
+            OSError: Something could not be deleted; the rest may be gone.
+        """
+        for path, state in self.entries(relative):
+            if stat.S_ISDIR(state.st_mode):
+                self.remove_own_folder(path)
+            else:
+                self.remove_own_file(path)
+        if relative.split("/", maxsplit=1)[0] != OWN_FOLDER:
+            raise RecoveryRefused(f"{printable(relative)} is not ours to delete.")
+        with contextlib.suppress(FileNotFoundError):
+            self.remove_folder(relative)
 
     @contextlib.contextmanager
     def open_own(self, relative: str) -> Iterator[int]:
@@ -219,6 +240,14 @@ class Tree:
                 os.fchmod(handle, stat.S_IMODE(mode))
         finally:
             os.close(handle)
+
+    def set_folder_mode(self, relative: str, mode: int) -> None:
+        """Give a folder the permission bits of ``mode``; no link is followed."""
+        if not hasattr(os, "fchmod"):
+            return  # Windows: folders take their rights from the one above
+        with self._at(f"{relative}/*") as place:
+            assert place.folder is not None
+            os.fchmod(place.folder, stat.S_IMODE(mode))
 
     @contextlib.contextmanager
     def open_change(self, relative: str) -> Iterator[int]:
