@@ -29,6 +29,7 @@ LAYERS = (
     ("profile", "needs", "discovery"),
     (
         "operations",
+        "installer",
         "transfer",
         "ranges",
         "received",

@@ -42,11 +42,12 @@ def run(
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
     stdin: str = "",
+    keep_bytes: int = MAX_OUTPUT_BYTES,
 ) -> Completed:
     """Run ``argv`` without a shell and return what it printed, whatever its exit code.
 
     Output goes to unnamed temporary files, so a grandchild that keeps a pipe open cannot hold us
-    and a chatty program cannot fill our memory; only the first ``MAX_OUTPUT_BYTES`` are kept.
+    and a chatty program cannot fill our memory; only the first ``keep_bytes`` are kept.
 
     Args:
         argv: Program and arguments.
@@ -55,6 +56,7 @@ def run(
         cwd: Working folder; None means the temporary folder, so that nothing in the caller's
             current folder is picked up by the child.
         stdin: Text given to the program.
+        keep_bytes: How much of its output is of interest.
 
     Raises:
         CannotTell: The program does not exist, may not be run, did not end in time, or printed
@@ -82,7 +84,8 @@ def run(
             ) from error
         finally:
             _end(process)
-        return Completed(args, returncode, _read(out), _read(err), time.monotonic() - started)
+        said, complained = _read(out, keep_bytes), _read(err, keep_bytes)
+        return Completed(args, returncode, said, complained, time.monotonic() - started)
 
 
 def _start(
@@ -142,7 +145,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         process.wait(timeout=_GRACE_SECONDS)
 
 
-def _read(stream: IO[bytes]) -> str:
+def _read(stream: IO[bytes], keep_bytes: int) -> str:
     stream.seek(0)
-    data = stream.read(MAX_OUTPUT_BYTES)
+    data = stream.read(keep_bytes)
     return data.decode("utf-8", "replace")
