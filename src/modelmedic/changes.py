@@ -63,6 +63,8 @@ def _before(step: Step) -> str:
     if old is None:
         return f"nothing at {step.operation['path']}"
     kept = step.note.get("aside")
+    if step.operation["kind"] == "recreate_environment":
+        return f"{step.operation['path']}: {len(step.operation['held'])} packages; kept as {kept}"
     what = "replaced bytes kept" if step.operation["kind"] == "write_blocks" else "kept"
     where = f"; {what} as {kept}" if kept else ""
     return f"{step.operation['path']}: {_size(old)}, written {_moment(old)}{where}"
@@ -77,6 +79,9 @@ def _after(operation: Mapping[str, Any], note: Mapping[str, Any]) -> str:
             return f"{operation['target']}: the same file, {_size(note['old'])}"
         case "set_aside":
             return f"nothing at {path}"
+        case "recreate_environment":
+            version, names = operation["version"], ", ".join(note["holds"])
+            return f"{path}: Python {version} with {names}, each proven by its sha256"
     return ", ".join([f"{path}: {_size(note['new'])}", *_proof(operation)])
 
 

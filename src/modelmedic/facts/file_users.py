@@ -1,4 +1,4 @@
-"""Processes that have certain files open, have them mapped, or run them; folders with all in them."""
+"""Processes that have certain files open or mapped, or run them; of folders, what lies in them."""
 
 from __future__ import annotations
 
@@ -15,16 +15,20 @@ if TYPE_CHECKING:
 
 MAX_SECONDS = 8.0  # as long as the search of processes.py; who was not seen by then is not claimed
 OPEN, MAPPED, RUNS = "has it open", "has it mapped", "runs it"
+STANDS = "stands in it"
 # Of a folder: what lies in it is opened, mapped or run.
 _IN_FOLDER = {
     OPEN: "has a file of it open",
     MAPPED: "has a file of it mapped",
     RUNS: "runs from it",
+    STANDS: "has it as its current folder",
 }
-STANDS = "has it as its current folder"
 # Programs whose first argument is the program; of others (editors, pagers) it is just a file.
 _INTERPRETERS = ("python", "pypy", "bash", "sh", "dash", "zsh")
 _PATH_FIELD = 6  # man 5 proc_pid_maps: address, perms, offset, device, inode, path
+
+
+_Held = Iterator[tuple[str, str, Callable[[], int]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,23 +118,24 @@ def _use_of(process: psutil.Process, files: _Files) -> tuple[str, str] | None:
     """Return how a process uses one of the files, and which; None when it does not."""
     import psutil
 
-    for path in _programs(process):
-        if path in files.by_path:
-            return RUNS, files.by_path[path]
-        if (subject := files.folder_of(path)) is not None:
-            return _IN_FOLDER[RUNS], subject
-    if (subject := files.folder_of(process.info["cwd"] or os.sep)) is not None:
-        return STANDS, subject
     try:
-        for way, path, inode in _held(process):
+        for way, path, inode in _uses(process):
             if (subject := files.folder_of(path)) is not None:
                 return _IN_FOLDER[way], subject
-            subject = files.subject_of(path, inode)
-            if subject is not None:
-                return way, subject
+            found = files.subject_of(path, inode) if way != STANDS else None
+            if found is not None:
+                return way, found
     except psutil.Error:
         return None  # gone, or not ours to see
     return None
+
+
+def _uses(process: psutil.Process) -> _Held:
+    """Give how, path and inode of all that a process uses."""
+    for path in _programs(process):
+        yield RUNS, path, lambda: -1
+    yield STANDS, process.info["cwd"] or os.sep, lambda: -1
+    yield from _held(process)
 
 
 def _programs(process: psutil.Process) -> Iterator[str]:
@@ -160,9 +165,6 @@ def _active_environment(process: psutil.Process) -> str:
         return process.environ().get("VIRTUAL_ENV", "")
     except (psutil.Error, OSError):
         return ""
-
-
-_Held = Iterator[tuple[str, str, Callable[[], int]]]
 
 
 def _linux_held(process: psutil.Process) -> _Held:

@@ -214,7 +214,7 @@ def parse_pip(done: commands.Completed) -> Pip:
 
 
 def _target(facts: FactBook) -> Path:
-    target = facts.context.target_python
+    target = facts.target_python
     if target is None:
         raise InterpreterFault("There is no target Python to ask.", facts.context.target_reason)
     return target

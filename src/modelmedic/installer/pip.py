@@ -66,6 +66,7 @@ class Installer:
         constraints: Sequence[str] = (),
         alone: bool = False,
         upgrade: bool = False,
+        fresh: bool = False,
         deadline_seconds: float | None = None,
     ) -> Resolution:
         """Return what pip would install to meet the requirements; nothing is installed.
@@ -78,6 +79,7 @@ class Installer:
             constraints: More lines that have to hold, of packages that are wanted anyway.
             alone: Without dependencies, and whatever is installed: to install the same again.
             upgrade: Take the newest versions that fit, of what is required.
+            fresh: As for an empty environment: what is installed does not count.
             deadline_seconds: None: the limit of "dependency_install".
 
         Raises:
@@ -87,6 +89,7 @@ class Installer:
         options = ["--dry-run", "--report", "-", "--only-binary=:all:"]
         options += ["--ignore-installed", "--no-deps"] if alone else []
         options += ["--upgrade"] if upgrade else []
+        options += ["--ignore-installed"] if fresh and not alone else []
         lines = [*dict.fromkeys([*requirements, *constraints])]
         done = _ask(self, ["install", *options, *_places(self), "--", *lines], deadline_seconds)
         try:

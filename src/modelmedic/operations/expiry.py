@@ -85,7 +85,9 @@ def _expire_in(
         try:
             _delete(shop, unit)
         except (OSError, RecoveryRefused) as error:
-            told(f"{printable(unit.path)} could not be deleted, though it is no longer kept: {error}")
+            told(
+                f"{printable(unit.path)} could not be deleted, though it is no longer kept: {error}"
+            )
             continue
         aside.tidy(shop, unit.path)
         freed += unit.cost_bytes
@@ -95,16 +97,20 @@ def _expire_in(
 
 
 def _units(shop: Workshop, folder: str) -> list[_Kept]:
-    """Return what lies in a folder of ours; replaced files lie in one more folder, that of a run."""
-    found = shop.tree.entries(folder)
+    """Return what lies in a folder of ours; what was replaced lies in one more, that of a run."""
+    found = _below(shop, folder)
     if folder == aside.ASIDE:
         runs = [path for path, state in found if _is_dir(state)]
         found = [each for each in found if each[0] not in runs]
-        found += [each for run in runs for each in shop.tree.entries(run)]
+        found += [each for run in runs for each in _below(shop, run)]
     return [
         _Kept(path, _all_bytes(shop, path, state), _kept_at(shop, path, state), _is_dir(state))
         for path, state in found
     ]
+
+
+def _below(shop: Workshop, folder: str) -> list[tuple[str, os.stat_result]]:
+    return [(f"{folder}/{name}", state) for name, state in shop.tree.entries(folder)]
 
 
 def _is_dir(state: os.stat_result) -> bool:
@@ -130,7 +136,7 @@ def _delete(shop: Workshop, unit: _Kept) -> None:
         path = f"{aside.PARTS}/{_GONE}{unit.path.rpartition('/')[2]}"
         shop.tree.make_own_folder(aside.PARTS)
         shop.tree.rename(unit.path, path)
-    shop.tree.remove_own_folder(path)
+    shop.tree.remove_own_tree(path)
 
 
 def _too_many(shop: Workshop, folder: str, needed: int) -> str:

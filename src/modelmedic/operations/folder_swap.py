@@ -13,7 +13,7 @@ from typing import Any
 from modelmedic.errors import RecoveryRefused
 from modelmedic.operations import aside
 from modelmedic.operations.aside import ASIDE, PARTS, Was
-from modelmedic.operations.base import Workshop
+from modelmedic.operations.base import Workshop, identity_json
 from modelmedic.text import printable
 
 
@@ -40,8 +40,7 @@ def prepare(shop: Workshop, path: str, was: Was | None, seat: str) -> dict[str, 
             "Wait until that has ended and start again.",
         )
     return {
-        "old": old.inode if old else None,
-        "mode": stat.S_IMODE(old.mode) if old else None,
+        "old": identity_json(old),
         "aside": f"{ASIDE}/{shop.run_id}/{seat}",
         "private": f"{PARTS}/{shop.run_id}-{seat}-new",
         "new": None,
@@ -59,9 +58,9 @@ def swap_in(shop: Workshop, path: str, note: dict[str, Any]) -> None:
     """
     shop.tree.make_own_folder(PARTS)
     shop.tree.make_folder(note["private"])
-    if note["mode"] is not None:
-        shop.tree.set_folder_mode(note["private"], note["mode"])
-    if _inode(shop, path) != note["old"]:
+    if note["old"] is not None:
+        shop.tree.set_folder_mode(note["private"], note["old"]["mode"])
+    if _inode(shop, path) != _old(note) or (note["old"] is None and shop.tree.identity(path)):
         raise RecoveryRefused(
             f"{printable(path)} changed while the repair was at work; it was left alone.",
             "Another program, or a person, is working on it.",
@@ -83,9 +82,9 @@ def is_ours(shop: Workshop, path: str, note: dict[str, Any]) -> bool:
 def state(shop: Workshop, path: str, note: dict[str, Any]) -> str:
     """Return how far it got: "before", "between", "after" or "drifted"; reads no content."""
     now = _inode(shop, path)
-    if note["new"] is None or (now == note["old"] and now is not None):
+    if note["new"] is None or (now is not None and now == _old(note)):
         return "before"
-    is_kept = note["old"] is None or _inode(shop, note["aside"]) == note["old"]
+    is_kept = note["old"] is None or _inode(shop, note["aside"]) == _old(note)
     if now is None:
         return "before" if note["old"] is None else ("between" if is_kept else "drifted")
     if now != note["new"]:
@@ -124,7 +123,11 @@ def swap_back(shop: Workshop, path: str, note: dict[str, Any]) -> None:
 def drop(shop: Workshop, folder: str) -> None:
     """Delete a folder of ours as far as it can be; what stays expires with the parts."""
     with contextlib.suppress(OSError):
-        shop.tree.remove_own_folder(folder)
+        shop.tree.remove_own_tree(folder)
+
+
+def _old(note: dict[str, Any]) -> int | None:
+    return note["old"]["inode"] if note["old"] else None
 
 
 def _inode(shop: Workshop, path: str) -> int | None:

@@ -13,6 +13,7 @@ from modelmedic.operations.aside import Was
 from modelmedic.operations.base import Cost, Operation, Workshop, identity_json, is_same
 from modelmedic.operations.copy_file import CopyFile
 from modelmedic.operations.durable import write_all
+from modelmedic.operations.environment import RecreateEnvironment
 from modelmedic.operations.fetch_file import FetchFile
 from modelmedic.operations.import_file import ImportFile
 from modelmedic.operations.links import MakeLink
@@ -225,6 +226,7 @@ KINDS: dict[str, type[Operation]] = {
         FetchFile,
         MakeLink,
         WriteBlocks,
+        RecreateEnvironment,
     )
 }
 
@@ -259,15 +261,15 @@ def _fits(value: Any, annotation: str) -> bool:
         return value is None or _fits(value, annotation.removesuffix(" | None"))
     parts = value if isinstance(value, tuple) else ()
     match annotation:
-        case "str":
-            return isinstance(value, str)
-        case "int":
-            return isinstance(value, int)
+        case "str" | "int" | "bool":
+            return isinstance(value, {"str": str, "int": int, "bool": bool}[annotation])
         case "Was":
             return [type(part) for part in parts] == [int, int]
         case "tuple[str, ...]" | "tuple[int, ...]":
             kind = str if "str" in annotation else int
             return isinstance(value, tuple) and all(type(part) is kind for part in parts)
+        case "tuple[tuple[str, ...], ...]":
+            return isinstance(value, tuple) and all(_fits(p, "tuple[str, ...]") for p in parts)
     return True
 
 

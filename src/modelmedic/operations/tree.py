@@ -93,20 +93,22 @@ class Tree:
             os.close(handle)
 
     def entries(self, relative: str) -> list[tuple[str, os.stat_result]]:
-        """Return what lies in a folder with its state, by name; empty when it is missing."""
-        with contextlib.suppress(FileNotFoundError), self._at(f"{relative}/*") as place:
-            folder = self.root / relative if place.folder is None else place.folder
-            with os.scandir(folder) as entries:
-                found = [
-                    (f"{relative}/{entry.name}", entry.stat(follow_symlinks=False))
-                    for entry in entries
-                ]
-            return sorted(found, key=lambda each: each[0])
-        return []
+        """Return name and state of what lies in a folder, by name; empty when it is missing."""
+        try:
+            with self._at(f"{relative}/*") as place:
+                folder = self.root / relative if place.folder is None else place.folder
+                with os.scandir(folder) as found:
+                    return sorted(
+                        ((each.name, each.stat(follow_symlinks=False)) for each in found),
+                        key=lambda each: each[0],
+                    )
+        except FileNotFoundError:
+            return []
 
     def own_files(self, relative: str) -> Iterator[tuple[str, os.stat_result]]:
         """Give the files below a folder of ours with their state; none when it is missing."""
-        for path, state in self.entries(relative):
+        for name, state in self.entries(relative):
+            path = f"{relative}/{name}"
             if stat.S_ISDIR(state.st_mode):
                 yield from self.own_files(path)
             else:
@@ -157,22 +159,6 @@ class Tree:
         with contextlib.suppress(FileNotFoundError), self._at(relative) as place:
             os.unlink(place.name, dir_fd=place.folder)
 
-    def remove_own_folder(self, relative: str) -> None:
-        """Delete a folder of ours with all in it; links in it go, what they lead to stays.
-
-        Raises:
-            OSError: Something could not be deleted; the rest may be gone.
-        """
-        for path, state in self.entries(relative):
-            if stat.S_ISDIR(state.st_mode):
-                self.remove_own_folder(path)
-            else:
-                self.remove_own_file(path)
-        if relative.split("/", maxsplit=1)[0] != OWN_FOLDER:
-            raise RecoveryRefused(f"{printable(relative)} is not ours to delete.")
-        with contextlib.suppress(FileNotFoundError):
-            self.remove_folder(relative)
-
     @contextlib.contextmanager
     def open_own(self, relative: str) -> Iterator[int]:
         """Open (create) a private file of ours for writing and yield its descriptor."""
@@ -192,8 +178,13 @@ class Tree:
         finally:
             os.close(handle)
 
-    def rename(self, old: str, new: str) -> None:
+    def rename(self, old: str, new: str, *, is_flushed: bool = True) -> None:
         """Rename within the tree, never over something, and make it last.
+
+        Args:
+            old: A file or folder.
+            new: Its new name.
+            is_flushed: Not, where many renames follow: then ask for `flush` after the last one.
 
         Raises:
             FileExistsError: Something lies at ``new``.
@@ -202,8 +193,27 @@ class Tree:
             if self.identity(new) is not None:
                 raise FileExistsError(errno.EEXIST, "something lies there", new)
             rename_new(source.name, target.name, source.folder, target.folder)
-            _sync(source)
-            _sync(target)
+            if is_flushed:
+                _sync(source)
+                _sync(target)
+
+    def flush(self, relative: str) -> None:
+        """Make the names in a folder last; nothing when it is gone."""
+        with contextlib.suppress(FileNotFoundError), self._at(f"{relative}/*") as place:
+            _sync(place)
+
+    def remove_own_tree(self, relative: str) -> None:
+        """Delete a folder of ours with all that is in it; links in it are not followed."""
+        if relative.split("/", maxsplit=1)[0] != OWN_FOLDER:
+            raise RecoveryRefused(f"{printable(relative)} is not ours to delete.")
+        for name, state in self.entries(relative):
+            path = f"{relative}/{name}"
+            if stat.S_ISDIR(state.st_mode):
+                self.remove_own_tree(path)
+            else:
+                self.remove_own_file(path)
+        with contextlib.suppress(FileNotFoundError):
+            self.remove_folder(relative)
 
     def make_link(self, relative: str, text: str) -> None:
         """Make a link that says ``text``, never over something, and make it last.
