@@ -59,6 +59,8 @@ def evidence(step: Step) -> dict[str, str]:
 
 
 def _before(step: Step) -> str:
+    if step.operation["kind"] == "set_distributions":
+        return _packages_before(step)
     old = step.note.get("old")
     if old is None:
         return f"nothing at {step.operation['path']}"
@@ -80,9 +82,18 @@ def _after(operation: Mapping[str, Any], note: Mapping[str, Any]) -> str:
         case "set_aside":
             return f"nothing at {path}"
         case "recreate_environment":
-            version, names = operation["version"], ", ".join(note["holds"])
-            return f"{path}: Python {version} with {names}, each proven by its sha256"
+            held = ", ".join(note["holds"])
+            return f"{path}: Python {operation['version']} with {held}, each proven by its sha256"
+        case "set_distributions":
+            names = [f"{item[0]} {item[1]}, sha256 {item[3]}" for item in operation["install"]]
+            return f"{path}: {'; '.join(names) or 'without them'}"
     return ", ".join([f"{path}: {_size(note['new'])}", *_proof(operation)])
+
+
+def _packages_before(step: Step) -> str:
+    old = [str(row[0]).rpartition(".")[0] for row in step.operation["remove"]]
+    kept = f"; kept in {step.note['aside']}" if old else ""
+    return f"{step.operation['path']}: {', '.join(old) or 'without them'}{kept}"
 
 
 def _proof(operation: Mapping[str, Any]) -> Iterator[str]:

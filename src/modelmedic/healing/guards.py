@@ -48,7 +48,7 @@ def refuse_as_root(install: Path, operations: Iterable[Operation] = ()) -> None:
 
 
 def _folders_above(install: Path, subject: str) -> Iterable[Path]:
-    parts = subject.split("/")[:-1]
+    parts = subject.split("/")  # the subject too, if it is a folder
     folders = [install.joinpath(*parts[:depth]) for depth in range(1, len(parts) + 1)]
     return [folder for folder in folders if folder.is_dir()]
 
@@ -102,7 +102,7 @@ def refuse_in_use(install: Path, operations: Iterable[Operation]) -> None:
     tree = Tree(install)
     if tree.identity(".") is None:
         return
-    paths = {path for operation in operations for path in operation.changes()}
+    paths = {path for operation in operations for path in operation.touched(tree)}
     there = [path for path in sorted(paths) if tree.identity(path) is not None]
     users = file_users.read_users(install, there)
     if not users:

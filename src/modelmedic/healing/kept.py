@@ -6,13 +6,13 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from modelmedic.context import OWN_FOLDER, Context
+from modelmedic.context import Context
 from modelmedic.errors import RecoveryFailed
 from modelmedic.healing import journal as journals
 from modelmedic.healing import trouble
 from modelmedic.healing.journal import Repair
 from modelmedic.operations import expiry
-from modelmedic.operations.aside import ASIDE
+from modelmedic.operations.aside import ASIDE, PARTS
 from modelmedic.operations.base import Workshop
 
 
@@ -24,16 +24,14 @@ def expire(context: Context, shop: Workshop, told: Callable[[str], None]) -> int
         RecoveryFailed: The kept files cannot be listed.
         RecoveryRefused: A journal cannot be read, or the kept files lie behind a link.
     """
-    names = frozenset(name for text in _needed(context) for name in _with_folders(text))
+    names = frozenset(name for text in _needed(context) for name in _kept_as(text))
     runs = frozenset(_on_record(context))
     try:
         return expiry.expire(
             shop,
             now_seconds=time.time(),
             # The record of a part, NAME.blocks, stays with it.
-            is_needed=lambda path: (
-                path in names or path.rpartition("/")[2].removesuffix(".blocks") in names
-            ),
+            is_needed=lambda path: not names.isdisjoint(_names_of(path)),
             is_on_record=lambda path: path.removeprefix(f"{ASIDE}/").partition("/")[0] in runs,
             told=told,
         )
@@ -45,12 +43,18 @@ def expire(context: Context, shop: Workshop, told: Callable[[str], None]) -> int
         ) from error
 
 
-def _with_folders(text: str) -> Iterator[str]:
-    """Give a text of a note and, of a kept path, the folders that it lies in."""
+def _names_of(path: str) -> Iterator[str]:
+    """Give what a note may call what is kept as one: its path, or its hash as a name."""
+    yield path
+    yield path.rpartition("/")[2].removesuffix(".blocks")
+
+
+def _kept_as(text: str) -> Iterator[str]:
+    """Give a text of a note and, where it is a path in a folder that is kept as one, that one."""
     yield text
-    if text.startswith(f"{OWN_FOLDER}/"):
-        parts = text.split("/")
-        yield from ("/".join(parts[:depth]) for depth in range(1, len(parts)))
+    for folder, depth in ((ASIDE, 4), (PARTS, 3)):
+        if text.startswith(f"{folder}/"):
+            yield "/".join(text.split("/")[:depth])
 
 
 def _on_record(context: Context) -> Iterator[str]:

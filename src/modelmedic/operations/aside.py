@@ -124,9 +124,12 @@ def swap_back(shop: Workshop, path: str, note: dict[str, Any], *, spare: str) ->
 
 
 def tidy(shop: Workshop, aside: str) -> None:
-    """Remove the folder of a kept file that is gone, unless other files still wait there."""
+    """Remove the folders of a kept file that is gone, unless other files still wait there."""
+    folder = aside.rpartition("/")[0]
     with contextlib.suppress(OSError):
-        shop.tree.remove_folder(aside.rpartition("/")[0])
+        while folder.count("/") > 1:
+            shop.tree.remove_folder(folder)
+            folder = folder.rpartition("/")[0]
 
 
 def refuse_foreign_place(path: str, folder: str) -> None:

@@ -109,6 +109,10 @@ class Operation(ABC):
         path = getattr(self, "path", None)
         return (path,) if path else ()
 
+    def touched(self, tree: Tree) -> tuple[str, ...]:
+        """Return the same, where only a look at the install can tell."""
+        return self.changes()
+
     def to_json(self) -> dict[str, Any]:
         """Return kind and fields as plain values."""
         values = {f.name: _plain(getattr(self, f.name)) for f in fields(self)}

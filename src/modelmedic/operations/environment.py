@@ -14,6 +14,7 @@ from modelmedic.errors import RecoveryFailed, RecoveryRefused
 from modelmedic.operations import folder_swap, mounts
 from modelmedic.operations.aside import PARTS, Was
 from modelmedic.operations.base import Cost, Operation, Workshop
+from modelmedic.operations.set_distributions import item_of
 from modelmedic.text import counted, printable, size
 
 if TYPE_CHECKING:
@@ -252,30 +253,6 @@ def held_names(items: tuple[OnDisk, ...]) -> tuple[str, ...]:
 
 def _names(items: tuple[OnDisk, ...]) -> tuple[str, ...]:
     return tuple(sorted(f"{item.key}=={item.version}" for item in items))
-
-
-def row_of(item: Pinned) -> tuple[str, ...]:
-    """Return a pinned distribution in the form in which an operation keeps it."""
-    amount = str(item.size_bytes or "")
-    return (item.name, item.version, item.filename, item.sha256, item.url, amount)
-
-
-def item_of(row: tuple[str, ...]) -> Pinned:
-    """Return a pinned distribution from the form in which an operation keeps it.
-
-    Raises:
-        RecoveryRefused: It is not of that form.
-    """
-    from modelmedic.installer.report import Pinned, is_wheel_name
-
-    try:
-        name, version, filename, sha256, url, amount = row
-        size_bytes = int(amount or 0)
-    except ValueError as error:
-        raise RecoveryRefused("An operation on packages cannot be read.") from error
-    if not is_wheel_name(filename):
-        raise RecoveryRefused(f"{printable(filename)} is no wheel; nothing was touched.")
-    return Pinned(name, version, filename, url, sha256, size_bytes=size_bytes)
 
 
 def _unpacked_bytes(wheel: Path) -> int:

@@ -17,6 +17,7 @@ from modelmedic.operations.environment import RecreateEnvironment
 from modelmedic.operations.fetch_file import FetchFile
 from modelmedic.operations.import_file import ImportFile
 from modelmedic.operations.links import MakeLink
+from modelmedic.operations.set_distributions import SetDistributions
 from modelmedic.operations.write_blocks import WriteBlocks
 from modelmedic.text import counted, printable, size
 
@@ -227,6 +228,7 @@ KINDS: dict[str, type[Operation]] = {
         MakeLink,
         WriteBlocks,
         RecreateEnvironment,
+        SetDistributions,
     )
 }
 

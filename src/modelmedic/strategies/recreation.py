@@ -18,7 +18,8 @@ from modelmedic.facts.makers import Maker
 from modelmedic.installer.report import Pinned
 from modelmedic.operations.aside import seen
 from modelmedic.operations.base import Operation
-from modelmedic.operations.environment import RecreateEnvironment, held_names, row_of
+from modelmedic.operations.environment import RecreateEnvironment, held_names
+from modelmedic.operations.set_distributions import row
 from modelmedic.operations.tree import Tree
 from modelmedic.profile.model import PythonNeeds
 from modelmedic.strategies import wished
@@ -97,7 +98,7 @@ def _operation(
         path=path,
         python=str(maker.path),
         version=maker.version,
-        install=tuple(row_of(item) for item in found.items),
+        install=tuple(row(item) for item in found.items),
         script="pip",
         imports=_imports(needs, found.items),
         held=held_names(held),
