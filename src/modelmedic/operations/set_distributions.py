@@ -263,6 +263,11 @@ def row(item: Pinned) -> tuple[str, ...]:
 
 
 def item_of(values: tuple[str, ...]) -> Pinned:
+    """Return a pinned distribution from the form in which an operation keeps it.
+
+    Raises:
+        RecoveryRefused: It is not of that form.
+    """
     try:
         name, version, filename, sha256, url, amount = map(str, values)
         size_bytes = int(amount or 0)
