@@ -39,7 +39,6 @@ _CONFLICTS = {
     ("torchvision", "torch"): "torchvision-nms",
     ("torchaudio", "torch"): "torchvision-nms",
 }
-_HALF_INSTALLED = frozenset({"broken", "no-record", "duplicate"})
 
 
 def warm(facts: FactBook) -> None:
@@ -71,7 +70,7 @@ def test_package_is_installed_and_fits(
         _judge_absent(facts, found, requirement, degraded)
         return
     if item.problem:
-        raise _damaged(facts, found, item, requirement)
+        pytest.skip(f"{item.name} is half installed; python.files says what is missing.")
     fits = wanted.url is not None or packages.fits(wanted, item.version)
     if fits is None:
         raise CannotTell(f"{item.name} states {item.version!r}, which is no version number.")
@@ -91,13 +90,13 @@ def test_package_is_installed_and_fits(
 
 @pytest.mark.check("python.conflicts", area="python", needs=["python.target"], severity="major")
 @pytest.mark.guidance("docs/checks.md#python-conflicts")
-def test_installed_packages_agree(
-    facts: FactBook, profile: Profile, context: Context, degraded: Degraded
-) -> None:
-    """The installed packages are whole and do not contradict each other."""
+def test_installed_packages_agree(facts: FactBook, profile: Profile, context: Context) -> None:
+    """The installed packages have of each other what they ask for."""
     found = _interpreter(facts, profile, context)
     inside = [d for d in found.distributions if d.folder != found.user_site]
-    conflicts = packages.find_conflicts(inside, found.marker_environment)
+    everything = packages.find_conflicts(inside, found.marker_environment)
+    # Half-installed packages and shared modules are told by python.files and python.owners.
+    conflicts = [each for each in everything if each.kind in {"missing", "version"}]
     if conflicts:
         first = conflicts[0]
         shown = "; ".join(printable(conflict.words) for conflict in conflicts[:_SHOWN])
@@ -107,17 +106,9 @@ def test_installed_packages_agree(
             + (f"; and {more} more." if more > 0 else "."),
             "Most often a later install changed a package that others pin.",
             settle_command(facts, found, profile, conflicts),
-            failure_id=_conflict_failure(first),
+            failure_id=_CONFLICTS.get((first.name, first.other)),
             subject=first.name,
             evidence={f"conflict_{n}": printable(c.words) for n, c in enumerate(conflicts, 1)},
-        )
-    if found.leftovers:
-        names = ", ".join(printable(path) for path in found.leftovers[:_SHOWN])
-        degraded(
-            f"An interrupted pip left {counted(len(found.leftovers), 'folder')} behind: {names}.",
-            "They take space, and pip warns about an 'invalid distribution' at every run.",
-            "Close the app, then move them out of that folder.",
-            "half-installed-package",
         )
 
 
@@ -192,27 +183,3 @@ def _unfit(
         subject=requirement.name,
         evidence={"requirement": requirement.spec, "installed_version": version},
     )
-
-
-def _damaged(
-    facts: FactBook,
-    found: interpreter.Interpreter,
-    item: packages.Distribution,
-    requirement: Requirement,
-) -> Unhealthy:
-    return Unhealthy(
-        f"{item.name} is half installed: {printable(item.entry)} is not whole, {item.problem}.",
-        "Most often an install that was interrupted, or a virus scanner.",
-        install_command(facts, found, ["--ignore-installed", "--no-deps", requirement.spec]),
-        failure_id="half-installed-package",
-        subject=requirement.name,
-        evidence={"entry": printable(item.entry), "problem": printable(item.problem)},
-    )
-
-
-def _conflict_failure(conflict: packages.Conflict) -> str | None:
-    if conflict.kind in _HALF_INSTALLED:
-        return "half-installed-package"
-    if conflict.kind == "shared-module":
-        return "opencv-duplicates-or-libgl"
-    return _CONFLICTS.get((conflict.name, conflict.other))

@@ -98,7 +98,7 @@ def test_environment_is_whole(
     else:
         _judge_base(facts, venv, found)
         _judge_place(facts, venv, found)
-    _judge_leaks(found, degraded)
+    _judge_start(found, degraded)
 
 
 @pytest.mark.check(
@@ -235,16 +235,7 @@ def _judge_place(
         )
 
 
-def _judge_leaks(found: interpreter.Interpreter, degraded: Degraded) -> None:
-    outside = sum(item.folder == found.user_site for item in found.distributions)
-    if found.is_user_site_active and outside:
-        degraded(
-            f"{counted(outside, 'package')} in {printable(found.user_site)} can take the place of "
-            "the environment's own.",
-            "This Python also searches the user's package folder.",
-            "Start the app with PYTHONNOUSERSITE=1 in its environment.",
-            "user-site-leak",
-        )
+def _judge_start(found: interpreter.Interpreter, degraded: Degraded) -> None:
     if "Error processing line" in found.noise:
         degraded(
             f"A .pth file of the environment is broken: {found.noise}",

@@ -10,7 +10,7 @@ from support import make_facts, make_profile
 
 from modelmedic import rooms
 from modelmedic.errors import Unhealthy
-from modelmedic.profile.model import PythonNeeds, Requirement
+from modelmedic.profile.model import Component, PythonNeeds, Requirement
 
 CHECKS = {
     "target": ("test_python", "test_target_python_answers"),
@@ -20,6 +20,17 @@ CHECKS = {
     "managed": ("test_python", "test_pip_may_install_here"),
     "package": ("test_packages", "test_package_is_installed_and_fits"),
     "conflicts": ("test_packages", "test_installed_packages_agree"),
+    "files": ("test_package_files", "test_installed_packages_are_whole"),
+    "owners": ("test_package_files", "test_every_module_has_one_owner"),
+    "shadowing": ("test_package_files", "test_nothing_comes_before_the_packages"),
+    "encoding": ("test_package_files", "test_texts_are_read_as_they_are_written"),
+    "imports": ("test_imports", "test_package_can_be_imported"),
+    "addons": ("test_imports", "test_addons_can_be_imported"),
+    "undeclared": ("test_app_code", "test_every_module_of_the_start_is_installed"),
+    "attention": ("test_app_code", "test_attention_has_a_way_without_flash_attn"),
+    "app-code": ("test_app_code", "test_the_app_code_is_of_one_piece"),
+    "app-package": ("test_app_code", "test_the_installed_app_is_complete"),
+    "requirement-lines": ("test_app_code", "test_every_requirement_line_names_a_package"),
 }
 
 
@@ -32,10 +43,11 @@ class Patient:
         self.losses: list[tuple[str, ...]] = []
         self.overrides: dict[str, object] = {}
         self.needs = {"requires": ">=3.8"} | needs
+        self.components: tuple[Component, ...] = ()
 
     def check(self, name: str, requirement: Requirement | None = None) -> None:
         room, function = CHECKS[name]
-        profile = make_profile(python=PythonNeeds(**self.needs))
+        profile = make_profile(python=PythonNeeds(**self.needs), components=self.components)
         facts = make_facts(self.place, profile, target_python=self.target, **self.overrides)
         given = {
             "facts": facts,

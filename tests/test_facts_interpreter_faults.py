@@ -190,14 +190,24 @@ def test_a_report_that_ends_early_is_no_report():
     assert interpreter.find_document("x<report n>{}</report n>y", "n") == ("{}", "xy")
 
 
-@pytest.mark.parametrize(
-    "key", ["version", "prefix", "distributions", "markers", "leftovers", "missing_path_entries"]
-)
-@pytest.mark.parametrize("value", [None, 7, [7], {"a": 7}])
-def test_a_value_of_another_type_is_refused(venv, key, value):
-    done = commands.run([venv, "-I", "-c", interpreter.script(), "n"], deadline_seconds=20)
-    document, _ = interpreter.find_document(done.stdout, "n")
-    report = json.loads(document) | {key: value}
+@pytest.fixture(scope="module")
+def report(venv) -> dict[str, object]:
+    """A whole report, as an environment gave it."""
+    argv = [venv, "-I", "-c", interpreter.script(), '{"variables": {}, "place": ""}', "n"]
+    document, _ = interpreter.find_document(commands.run(argv, deadline_seconds=20).stdout, "n")
+    return json.loads(document)
+
+
+KEYS = (
+    "version", "prefix", "distributions", "markers", "leftovers", "missing_path_entries",
+    "clashes", "shadows", "path_variable", "home_variable", "runtime_dlls", "glibc", "encoding",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("key", KEYS)
+@pytest.mark.parametrize("value", [None, 7, [7], {"a": 7}, {"a": [7, 8]}])
+def test_a_value_of_another_type_is_refused(venv, report, key, value):
+    report = report | {key: value}
     with pytest.raises(InterpreterFault) as caught:
         interpreter.parse_report(json.dumps(report), target=venv)
     assert caught.value.kind == "garbage"

@@ -35,6 +35,10 @@ class TimeoutManager:
             "gpu_query": 20,
             # Starting the target interpreter from a cold disk or a virus scanner's hands.
             "interpreter_probe": 20,
+            # Importing torch from a cold disk: 3 GB of libraries, a virus scanner reading along.
+            "module_import": 120,
+            # The first kernel loads CUDA and its libraries onto each card: 10 to 30 s when cold.
+            "kernel_probe": 120,
             # One size-and-header verdict; a file on a dead mount must not hold the run.
             "file_header": 10,
             # Listing an install: it stops itself after 6 s and says so; this is for a dead mount.

@@ -1,13 +1,13 @@
 """Print what this Python is and what is installed in it, as one JSON document.
 
-This file is run by the *target's* interpreter (``python -I -B -c <this text> <nonce>``), never
-imported by ours. It uses the standard library only, imports nothing that is installed in the
-target, writes nothing but standard output, and must run on Python 3.6; so: no f-strings,
-no new annotations, no ``importlib.metadata`` (3.8).
+This text, after that of `record_report`, is run by the *target's* interpreter (``python -I -B -c
+<text> <question> <nonce>``), never imported by ours. It uses the standard library only, imports
+nothing that is installed in the target, writes nothing but standard output, and must run on
+Python 3.6; so: no f-strings, no new annotations, no ``importlib.metadata`` (3.8).
 """
 
 # pathlib costs this start 10 ms and gives nothing back:
-# ruff: noqa: PTH110, PTH112, PTH113, PTH118, PTH119, PTH123, PTH208
+# ruff: noqa: PTH110, PTH112, PTH113, PTH117, PTH118, PTH119, PTH120, PTH123, PTH208
 
 import json
 import os
@@ -15,34 +15,67 @@ import platform
 import site
 import sys
 import sysconfig
+import time
 
 TYPE_CHECKING = False  # a name type checkers know; importing typing costs a start 15 ms
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import IO
+    from typing import IO, Any
+
+    from modelmedic.facts.record_report import (
+        MAX_SECONDS,
+        Record,
+        direct_of,
+        find_clashes,
+        find_shadows,
+        judge_record,
+        scripts_of,
+        tags_of,
+        text_of,
+    )
 
 MAX_HEADER_BYTES = 1 << 20  # headers of METADATA; the description that follows is never read
 WANTED = ("name", "version", "requires-dist", "requires-python")
 
 
-def main(nonce: str) -> None:
-    """Write the report between two lines that nothing else prints."""
+def main(question: str, nonce: str) -> None:
+    """Write the report between two lines that nothing else prints.
+
+    ``question`` is a JSON object: "variables", those PYTHON* variables of an ordinary start that
+    this one was not given, and "place", the folder of the app, "" when there is none.
+    """
     try:
-        report = describe()
+        report = describe(json.loads(question))
     except Exception as error:  # noqa: BLE001 - said to whoever asked, in the one answer we give
         report = {"error": type(error).__name__ + ": " + str(error)}
-    text = "\n<report " + nonce + ">" + json.dumps(report) + "</report " + nonce + ">\n"
+    document = json.dumps(report, separators=(",", ":"))
+    text = "\n<report " + nonce + ">" + document + "</report " + nonce + ">\n"
     data = text.encode("ascii")
     while data:  # not sys.stdout: a sitecustomize may have replaced it, pythonw.exe has none
         data = data[os.write(1, data) :]
 
 
-def describe() -> "dict[str, object]":
+def describe(question: "Any") -> "dict[str, object]":
     """Return everything; see ``interpreter.Interpreter`` for the meaning of each key."""
     stdlib = sysconfig.get_path("stdlib") or ""
-    user_site, user_active = user_packages()
+    variables = question["variables"]
+    user_site, user_active = user_packages(variables)
     folders = search_folders(user_site if user_active else "")
-    found = [scan(folder) for folder in folders]
+    ends_at = time.monotonic() + MAX_SECONDS
+    found = [scan(folder, ends_at) for folder in folders]
+    everything = [item for part in found for item in part[0]]
+    report = {
+        "distributions": [item for item, _ in everything],
+        "leftovers": [item for part in found for item in part[1]],
+    }  # type: dict[str, object]
+    report.update(of_interpreter(stdlib))
+    report.update(of_ordinary_start(variables, question["place"], everything))
+    report.update({"user_site": user_site, "is_user_site_active": user_active})
+    return report
+
+
+def of_interpreter(stdlib: str) -> "dict[str, object]":
+    """Return what this Python is, whatever is installed in it."""
     return {
         "executable": sys.executable or "",
         "version": platform.python_version(),
@@ -57,13 +90,55 @@ def describe() -> "dict[str, object]":
         "has_ensurepip": os.path.isdir(os.path.join(stdlib, "ensurepip")),
         "has_managed_marker": os.path.isfile(os.path.join(stdlib, "EXTERNALLY-MANAGED")),
         "is_conda": os.path.isdir(os.path.join(sys.prefix, "conda-meta")),
-        "user_site": user_site,
-        "is_user_site_active": user_active,
+        "runtime_dlls": runtime_dlls(),
+        "glibc": glibc(),
         "missing_path_entries": [p for p in sys.path if is_missing_entry(p)],
         "markers": markers(),
-        "distributions": [item for part in found for item in part[0]],
-        "leftovers": [item for part in found for item in part[1]],
     }
+
+
+def of_ordinary_start(
+    variables: "dict[str, str]", place: str, everything: "list[tuple[dict[str, object], Record]]"
+) -> "dict[str, object]":
+    """Return what a start with these variables, in the folder of the app, would see."""
+    entries = [entry for entry in variables.get("PYTHONPATH", "").split(os.pathsep) if entry]
+    places = [(place, True)] if place else []
+    places += [(entry, False) for entry in entries if os.path.isabs(entry)]
+    own = [(item, record) for item, record in everything if item["folder"] not in entries]
+    owners = {}  # type: dict[str, str]
+    for item, record in own:
+        for name in record.modules:
+            owners.setdefault(name, str(item["name"]))
+    with open(os.devnull) as stream:  # without an encoding: the default is what is asked for
+        encoding = stream.encoding
+    return {
+        "clashes": find_clashes([record for _, record in everything]),
+        "shadows": find_shadows(places, owners),
+        "path_variable": entries,
+        "home_variable": variables.get("PYTHONHOME", ""),
+        "encoding": "utf-8" if variables.get("PYTHONUTF8") == "1" else encoding,
+    }
+
+
+def glibc() -> str:
+    """Return the version of the GNU C library, "" where there is none (musl, Windows, macOS)."""
+    try:
+        return (os.confstr("CS_GNU_LIBC_VERSION") or "").partition(" ")[2]
+    except (AttributeError, ValueError, OSError):
+        return ""
+
+
+def runtime_dlls() -> "list[str]":
+    """Return the Visual C++ runtimes that lie beside the Python program."""
+    found = []
+    for folder in {os.path.dirname(sys.executable or ""), sys.base_prefix}:
+        try:
+            names = os.listdir(folder)
+        except OSError:
+            continue
+        wanted = ("vcruntime140", "msvcp140")
+        found += [os.path.join(folder, n) for n in names if n.lower().startswith(wanted)]
+    return sorted(path for path in found if path.lower().endswith(".dll"))
 
 
 def markers() -> "dict[str, str]":
@@ -89,17 +164,20 @@ def full_version(info: "sys._version_info") -> str:
     return text if info.releaselevel == "final" else text + info.releaselevel[0] + str(info.serial)
 
 
-def user_packages() -> "tuple[str, bool]":
+def user_packages(variables: "dict[str, str]") -> "tuple[str, bool]":
     """Return the user's site folder and whether an ordinary start would search it.
 
     ``-I`` itself switches it off, so the rule of the site module is repeated here: in a virtual
     environment only with ``include-system-site-packages = true``, elsewhere always.
     """
     try:
+        if variables.get("PYTHONUSERBASE"):
+            os.environ["PYTHONUSERBASE"] = variables["PYTHONUSERBASE"]
         folder = site.getusersitepackages()
     except Exception:  # noqa: BLE001 - an odd HOME: then there is no such folder
         folder = ""
-    return folder or "", bool(folder) and os.path.isdir(folder) and searches_outside()
+    is_wanted = not variables.get("PYTHONNOUSERSITE") and searches_outside()
+    return folder or "", bool(folder) and os.path.isdir(folder) and is_wanted
 
 
 def searches_outside() -> bool:
@@ -131,7 +209,7 @@ def is_missing_entry(entry: str) -> bool:
     return bool(entry) and not entry.endswith(".zip") and not os.path.exists(entry)
 
 
-def scan(folder: str) -> "tuple[list[dict[str, object]], list[str]]":
+def scan(folder: str, ends_at: float) -> "tuple[list[tuple[dict[str, object], Record]], list[str]]":
     """Return the distributions of one folder and the paths that an aborted pip left there."""
     try:
         names = sorted(os.listdir(folder))
@@ -140,30 +218,39 @@ def scan(folder: str) -> "tuple[list[dict[str, object]], list[str]]":
     # pip renames what it removes to "~" (or "-") and the rest of the name, and back on failure.
     leftovers = [os.path.join(folder, n) for n in names if n.startswith("~")]
     wanted = [n for n in names if n.lower().endswith((".dist-info", ".egg-info"))]
-    found = [distribution(folder, name) for name in wanted if name[0] not in "~-"]
+    found = [distribution(folder, name, ends_at) for name in wanted if name[0] not in "~-"]
     if folder.lower().endswith(".egg") and "EGG-INFO" in names:
-        found.append(distribution(folder, "EGG-INFO"))
+        found.append(distribution(folder, "EGG-INFO", ends_at))
     return found, leftovers
 
 
-def distribution(folder: str, entry: str) -> "dict[str, object]":
+def distribution(folder: str, entry: str, ends_at: float) -> "tuple[dict[str, object], Record]":
     """Return one distribution; ``problem`` is empty when its metadata could be read."""
     base = os.path.join(folder, entry)
     is_wheel = entry.lower().endswith(".dist-info")
     path = base if os.path.isfile(base) else os.path.join(base, metadata_name(is_wheel))
     headers, problem = read_headers(path)
-    return {
+    record = judge_record(folder, base, ends_at)
+    if not is_wheel:
+        names = text_of(os.path.join(base, "top_level.txt")).split()
+        record.modules.update((name, ("", "")) for name in names if name.isidentifier())
+    found = {
         "folder": folder,
         "entry": entry,
         "name": first(headers, "name"),
         "version": first(headers, "version"),
         "requires_python": first(headers, "requires-python"),
         "requires": headers.get("requires-dist", []),
-        "requires_txt": "" if is_wheel else small_text(os.path.join(base, "requires.txt"), 1 << 16),
-        "installer": small_text(os.path.join(base, "INSTALLER"), 100).strip(),
+        "requires_txt": "" if is_wheel else text_of(os.path.join(base, "requires.txt")),
+        "installer": text_of(os.path.join(base, "INSTALLER"), 100).strip(),
         "has_record": os.path.isfile(os.path.join(base, "RECORD")),
         "problem": problem,
+        "tags": tags_of(text_of(os.path.join(base, "WHEEL"))),
+        "direct": direct_of(text_of(os.path.join(base, "direct_url.json"))),
+        "scripts": scripts_of(text_of(os.path.join(base, "entry_points.txt"))),
+        "record": record.as_json(),
     }
+    return found, record
 
 
 def metadata_name(is_wheel: bool) -> str:
@@ -221,16 +308,5 @@ def parse_headers(text: str) -> "dict[str, list[str]]":
     return headers
 
 
-def small_text(path: str, limit: int) -> str:
-    """Return the beginning of a text file, empty when there is none."""
-    try:
-        if not os.path.isfile(path):
-            return ""
-        with open(path, "rb") as stream:
-            return stream.read(limit).decode("utf-8", "replace")
-    except OSError:
-        return ""
-
-
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(sys.argv[1], sys.argv[2])

@@ -49,6 +49,10 @@ class Distribution:
 
     ``problem`` says in words why the metadata cannot be believed ("it has no METADATA file");
     ``name`` is then taken from the folder's name and ``version`` may be empty.
+
+    What its RECORD says was compared with the disk by existence and size; no file was hashed.
+    Paths of files are as RECORD spells them, relative to ``folder``. Lists are cut
+    (`record_report.MAX_LISTED`); the counts are not.
     """
 
     name: str
@@ -59,6 +63,18 @@ class Distribution:
     installer: str = ""
     has_record: bool = True
     problem: str = ""
+    tags: tuple[str, ...] = ()  # of its WHEEL: "cp312-cp312-manylinux_2_17_x86_64"
+    direct: str = ""  # "editable", "folder", "archive", "vcs": not from an index (direct_url.json)
+    is_judged: bool = False  # RECORD was there and was compared with the disk, to its end
+    missing: tuple[str, ...] = ()  # in RECORD, not on disk
+    missing_count: int = 0
+    short: tuple[str, ...] = ()  # shorter than RECORD says, or an ELF cut before its own end
+    short_count: int = 0
+    outside_count: int = 0  # entries that lead out of the environment: not looked at
+    modules: tuple[str, ...] = ()  # top-level modules that are wholly its own: "numpy", "_cffi"
+    namespaces: tuple[str, ...] = ()  # top-level folders that it shares by design: "nvidia"
+    scripts: tuple[str, ...] = ()  # programs of its entry points: "torchrun"
+    extensions: tuple[str, ...] = ()  # compiled modules and libraries
 
     @property
     def key(self) -> str:
@@ -277,13 +293,13 @@ def _damaged(distributions: Iterable[Distribution]) -> Iterator[Conflict]:
     for item in distributions:
         if item.problem:
             words = f"{item.entry} in {item.folder} is not whole: {item.problem}"
-            yield Conflict("broken", item.key, "", words, _pin(item))
+            yield Conflict("broken", item.key, "", words, pin(item))
         elif item.is_wheel and not item.has_record and item.installer in _PIP_LIKE:
             words = f"{item.entry} in {item.folder} has no RECORD, so it cannot be removed cleanly"
-            yield Conflict("no-record", item.key, "", words, _pin(item))
+            yield Conflict("no-record", item.key, "", words, pin(item))
 
 
-def _pin(item: Distribution) -> str:
+def pin(item: Distribution) -> str:
     """Return what installs the same again, "" when its name would not be safe to type."""
     if not is_name(item.name):
         return ""
@@ -298,7 +314,7 @@ def _duplicates(distributions: Iterable[Distribution]) -> Iterator[Conflict]:
         is_twin = before.version != item.version or (before.is_wheel and item.is_wheel)
         if before is not item and is_twin:
             words = f"{item.name} is there twice in {item.folder}: {before.entry} and {item.entry}"
-            yield Conflict("duplicate", item.key, item.key, words, _pin(item))
+            yield Conflict("duplicate", item.key, item.key, words, pin(item))
 
 
 def _shared_modules(found: Mapping[str, Distribution]) -> Iterator[Conflict]:
