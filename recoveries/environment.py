@@ -18,6 +18,7 @@ def create_environment(repair: Repair, facts: FactBook) -> Iterator[None]:
     Undo: deletes it; its wheels are kept for the next try.
     Needs: a Python of this machine in the profile's range; wheels of all packages; disk.
     """
+    recreation.refuse_other(repair.plan.check)
     for operation in recreation.plan_first(facts):
         repair.step(operation)
     yield
@@ -32,6 +33,7 @@ def recreate_environment(repair: Repair, facts: FactBook) -> Iterator[None]:
     Needs: a Python of this machine in the profile's range; wheels of what was installed; disk for
     them and a second environment; nobody runs the old one; --allow=destructive or --heal=ask.
     """
+    recreation.refuse_other(repair.plan.check)
     for operation in recreation.plan_recreation(facts):
         repair.step(operation)
     yield

@@ -77,16 +77,18 @@ def package_folders(environment: Path) -> list[Path]:
 
 
 def _read(folder: Path, entry: str, inside: str) -> OnDisk:
-    told = interpreter_report.distribution(str(folder), entry)
+    base = folder / entry
+    metadata = interpreter_report.metadata_name(entry.lower().endswith(".dist-info"))
+    path = base if base.is_file() else base / metadata
+    headers, _problem = interpreter_report.read_headers(str(path))
     name, version = name_from_entry(entry)
-    origin, is_editable = _origin(folder / entry / "direct_url.json")
-    requires = told["requires"]
+    origin, is_editable = _origin(base / "direct_url.json")
     return OnDisk(
-        name=printable(told["name"] or name),
-        version=printable(told["version"] or version),
+        name=printable(interpreter_report.first(headers, "name") or name),
+        version=printable(interpreter_report.first(headers, "version") or version),
         folder=inside,
-        is_requested=(folder / entry / "REQUESTED").is_file(),
-        requires=tuple(map(str, requires)) if isinstance(requires, list) else (),
+        is_requested=(base / "REQUESTED").is_file(),
+        requires=tuple(headers.get("requires-dist", [])),
         origin=origin,
         is_editable=is_editable,
     )

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from modelmedic.errors import RecoveryRefused
+from modelmedic.errors import NotItsCase, RecoveryRefused
 from modelmedic.facts import environment, installed_on_disk, makers
 from modelmedic.facts.book import FactBook
 from modelmedic.facts.installed_on_disk import OnDisk
@@ -25,6 +25,8 @@ from modelmedic.profile.model import PythonNeeds
 from modelmedic.strategies import wished
 from modelmedic.text import printable
 
+# What a new environment can cure; for anything else it is no answer, however grave.
+CURES = ("python.target", "python.version", "python.environment")
 FIRST = ".venv"  # where a first environment is made, and where the next run looks for it
 
 
@@ -78,6 +80,18 @@ def plan_first(facts: FactBook) -> Iterator[Operation]:
         )
     maker = _maker(facts, "", place / FIRST)
     yield _operation(facts, FIRST, maker, (), is_same=True, lets_in=False)
+
+
+def refuse_other(check: str) -> None:
+    """Refuse what failed for another reason than its environment.
+
+    Raises:
+        NotItsCase: A smaller repair is what it needs.
+    """
+    if check not in CURES:
+        raise NotItsCase(
+            f"The environment is not made anew for {check}: a package is repaired by itself.",
+        )
 
 
 def _operation(
