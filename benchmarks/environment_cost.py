@@ -30,8 +30,8 @@ from measuring import CHECKOUT, cost_of, line, own_environment
 
 sys.path.insert(0, str(CHECKOUT / "src"))
 
-from modelmedic import commands  # noqa: E402 - after the path above
-from modelmedic.facts import interpreter  # noqa: E402
+from modelmedic import commands
+from modelmedic.facts import interpreter
 
 PACKAGES = 150
 FILES = 30

@@ -104,7 +104,7 @@ def test_environment_is_whole(
 @pytest.mark.check(
     "python.pip", area="python", needs=["python.target"], severity="major", stage="installed"
 )
-@pytest.mark.guidance("docs/checks.md#python-pip")
+@pytest.mark.recover("dependency_failure", using=["restore_pip"])
 def test_pip_works(facts: FactBook, profile: Profile, context: Context, degraded: Degraded) -> None:
     """The environment's own pip starts."""
     found = _interpreter(facts, profile, context)

@@ -4,10 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from modelmedic.errors import NotItsCase
 from modelmedic.facts.book import FactBook
 from modelmedic.healing.registry import recovery
 from modelmedic.healing.repair import Repair
-from modelmedic.strategies import recreation
+from modelmedic.strategies import pip_repair, recreation, requirement_lines
+
+
+@recovery("dependency_failure", order=10)
+def write_clean_requirements(repair: Repair, facts: FactBook) -> Iterator[None]:
+    """Write a copy of the app's requirements that pip can install; the list itself is not touched.
+
+    Changes: creates requirements.modelmedic.txt beside requirements.txt, and so for each list.
+    Undo: takes the copies away.
+    Needs: nothing; refuses where nobody can tell what a line should say.
+    """
+    if repair.plan.check != "python.requirement-lines":
+        raise NotItsCase("It is for lists of requirements that pip cannot read.")
+    for operation in requirement_lines.plan_clean_copies(facts):
+        repair.step(operation)
+    yield
+
+
+@recovery("dependency_failure", order=15)
+def restore_pip(repair: Repair, facts: FactBook) -> Iterator[None]:
+    """Put pip into the environment: the wheel that its own Python brings.
+
+    Changes: the package pip of the environment and its programs; a broken one is kept aside.
+    Undo: puts back what was there.
+    Needs: the ensurepip part of that Python; no network.
+    """
+    if repair.plan.check != "python.pip":
+        raise NotItsCase("It is for an environment whose pip does not start.")
+    for operation in pip_repair.plan_restore(facts):
+        repair.step(operation)
+    yield
 
 
 @recovery("dependency_failure", order=80, limit="dependency_install")

@@ -6,7 +6,6 @@ import shlex
 
 import patient_support
 import pytest
-from python_support import site_packages
 
 from modelmedic.errors import CannotTell
 from modelmedic.profile.model import Requirement

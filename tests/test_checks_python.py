@@ -12,7 +12,7 @@ from pathlib import Path
 import patient_support
 import pytest
 from patient_support import CHECKS, Patient
-from python_support import POSIX, add_package, make_venv, program, site_packages
+from python_support import POSIX, make_venv, program, site_packages
 from support import make_facts
 
 from modelmedic import rooms

@@ -14,7 +14,7 @@ from modelmedic.errors import RecoveryFailed, RecoveryRefused
 from modelmedic.operations import folder_swap, mounts
 from modelmedic.operations.aside import PARTS, Was
 from modelmedic.operations.base import Cost, Operation, Workshop
-from modelmedic.operations.set_distributions import item_of
+from modelmedic.operations.set_distributions import about_bytes, item_of
 from modelmedic.text import counted, printable, size
 
 if TYPE_CHECKING:
@@ -68,8 +68,8 @@ class RecreateEnvironment(Operation):
 
     def describe(self) -> str:
         """Return what it does, with every version that becomes another one."""
-        known = self._wheel_bytes()
-        amount = f", {size(known)} of wheels" if known else ""
+        wheels = sum(item.size_bytes for item in self._items())
+        amount = f", {size(wheels)} of wheels" if wheels else ""
         verb = "make anew" if self.was else "make"
         first = (
             f"{verb} the environment {printable(self.path)} with Python {self.version} "
@@ -84,8 +84,10 @@ class RecreateEnvironment(Operation):
 
     def cost(self) -> Cost:
         """Return the wheels to fetch and the disk for them, a rehearsal and the environment."""
-        wheels = self._wheel_bytes()
-        fetched = 0 if self.is_offline else wheels
+        items = self._items()
+        wheels = sum(map(about_bytes, items))
+        here = sum(about_bytes(item) for item in items if item.url.startswith("file:"))
+        fetched = 0 if self.is_offline else wheels - here
         return Cost(fetched, int(wheels * (1 + UNPACKED_RATIO)), None)
 
     def prepare(self, shop: Workshop, seat: str) -> dict[str, Any]:
@@ -168,9 +170,6 @@ class RecreateEnvironment(Operation):
             told += [f"{name} goes" for name in sorted(before.keys() - after.keys())]
         more = [f"and {len(told) - _SHOWN} more change"] if len(told) > _SHOWN else []
         return told[:_SHOWN] + more
-
-    def _wheel_bytes(self) -> int:
-        return sum(item.size_bytes for item in self._items())
 
     def _items(self) -> list[Pinned]:
         return [item_of(row) for row in self.install]

@@ -73,7 +73,7 @@ class SetDistributions(Operation):
 
     def cost(self) -> Cost:
         """Return what is to fetch at most, and the disk that all of it takes for a while."""
-        amounts = [item.size_bytes or _guess(item) for item in self.items]
+        amounts = [about_bytes(item) for item in self.items]
         fetch = 0 if self.is_offline else sum(amounts)
         seconds = None if self.items else 0.0
         return Cost(fetch_bytes=fetch, disk_bytes=_UNPACKED * sum(amounts), seconds=seconds)
@@ -278,7 +278,10 @@ def item_of(values: tuple[str, ...]) -> Pinned:
     return Pinned(name, version, filename, url, sha256, size_bytes=size_bytes)
 
 
-def _guess(item: Pinned) -> int:
+def about_bytes(item: Pinned) -> int:
+    """Return the size of a wheel, guessed where nobody told it."""
+    if item.size_bytes:
+        return item.size_bytes
     return _HEAVY_BYTES if item.key.startswith(HEAVY) else UNKNOWN_BYTES
 
 

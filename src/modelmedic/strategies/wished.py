@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from modelmedic.errors import RecoveryRefused
 from modelmedic.facts import packages
@@ -93,7 +96,7 @@ def settle(
     for _ in range(_MOST_TRIES):
         found = facts.get(read_resolution, python, wishes.all(), ())
         if isinstance(found, Resolution):
-            return Wished(found.items, tuple(wishes.left_out))
+            return Wished(tuple(map(_weighed, found.items)), tuple(wishes.left_out))
         _refuse_kept(found, wishes)
         if found.kind == "conflict" and not is_loose:
             is_loose = True
@@ -105,6 +108,15 @@ def settle(
         f"{len(held)} packages were there"
         + ("." if is_same else ", made for another version of Python."),
     )
+
+
+def _weighed(item: Pinned) -> Pinned:
+    """Return a wheel of this machine with its size."""
+    if urlsplit(item.url).scheme != "file":
+        return item
+    with contextlib.suppress(OSError):
+        return replace(item, size_bytes=Path(url2pathname(urlsplit(item.url).path)).stat().st_size)
+    return item
 
 
 def _wishes(held: Sequence[OnDisk], needs: PythonNeeds) -> _Wishes:
