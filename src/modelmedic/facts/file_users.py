@@ -154,7 +154,7 @@ def _programs(process: psutil.Process) -> Iterator[str]:
         yield os.path.normpath(Path(here, command[0]))
     elif is_interpreter and (active := _active_environment(process)):
         yield os.path.normpath(Path(active, command[0]))
-    if len(command) > 1 and is_interpreter:
+    if len(command) > 1 and is_interpreter and not command[1].startswith("-"):
         yield os.path.normpath(Path(here, command[1]))
 
 

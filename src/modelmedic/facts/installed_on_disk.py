@@ -26,7 +26,6 @@ class OnDisk:
     name: str
     version: str
     folder: str  # the package folder it lies in, relative to the environment, with "/"
-    is_requested: bool = False  # a person asked for it, by name
     requires: tuple[str, ...] = ()
     origin: str = ""
     is_editable: bool = False
@@ -87,7 +86,6 @@ def _read(folder: Path, entry: str, inside: str) -> OnDisk:
         name=printable(interpreter_report.first(headers, "name") or name),
         version=printable(interpreter_report.first(headers, "version") or version),
         folder=inside,
-        is_requested=(base / "REQUESTED").is_file(),
         requires=tuple(headers.get("requires-dist", [])),
         origin=origin,
         is_editable=is_editable,

@@ -182,7 +182,7 @@ def _loosen(wishes: _Wishes, held: Sequence[OnDisk]) -> None:
             continue
         if key in wishes.asked:
             wishes.lines[key] = [wishes.asked[key]]
-        elif key in brought and not item.is_requested:
+        elif key in brought:
             del wishes.lines[key]
             wishes.pinned.discard(key)
         else:
