@@ -92,6 +92,7 @@ def anew(install: Path, /, *wheels: Path, **changed) -> RecreateEnvironment:
         "find_links": (),
         "is_offline": True,
         "lets_outside_in": False,
+        "settings": "",
         "was": seen(Tree(install).identity(ENV)),
     }
     return RecreateEnvironment(**values | changed)

@@ -14,6 +14,7 @@ from modelmedic.errors import RecoveryFailed, RecoveryRefused
 from modelmedic.operations import folder_swap, mounts
 from modelmedic.operations.aside import PARTS, Was
 from modelmedic.operations.base import Cost, Operation, Workshop
+from modelmedic.operations.durable import write_all
 from modelmedic.operations.set_distributions import about_bytes, item_of
 from modelmedic.text import counted, printable, size
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 # for pillow 13.0, 3.4 for pip 23.2, 3.5 for numpy 1.26.4. Once it is there, its true sum counts.
 UNPACKED_RATIO = 4.0
 _SHOWN = 6
+_SETTINGS_BYTES = 1 << 20  # a pip.conf has some lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,7 @@ class RecreateEnvironment(Operation):
         find_links: Folders of wheels to look into as well.
         is_offline: Look into those only.
         lets_outside_in: Whether the maker's own packages are seen in it, as they were before.
+        settings: The file of pip's settings in the old one, which the new one gets; "" for none.
         was: Size and mtime of the old folder; None when there is none.
     """
 
@@ -64,6 +67,7 @@ class RecreateEnvironment(Operation):
     find_links: tuple[str, ...]
     is_offline: bool
     lets_outside_in: bool
+    settings: str
     was: Was | None
 
     def describe(self) -> str:
@@ -131,6 +135,8 @@ class RecreateEnvironment(Operation):
         self._rehearse(shop, note, wheels)
         folder_swap.swap_in(shop, self.path, note)
         self._make(shop, self.path, wheels, note["stage"])
+        if self.settings:
+            _copy(shop, f"{note['aside']}/{self.settings}", f"{self.path}/{self.settings}")
         if not folder_swap.is_ours(shop, self.path, note):
             raise RecoveryFailed(f"{printable(self.path)} was replaced while it was made.")
         environment_making.prove(shop.tree.root / self.path, self._items(), self.script)
@@ -190,6 +196,7 @@ class RecreateEnvironment(Operation):
             self.index,
             self.find_links,
             is_offline=self.is_offline,
+            settings=str(shop.tree.root / self.path / self.settings) if self.settings else "",
         )
         items = self._items()
         folders = wheels.bring(shop, installer, tuple(items))
@@ -243,6 +250,16 @@ class RecreateEnvironment(Operation):
                 f"after the repair ({printable(', '.join(changed[:_SHOWN]))}).",
                 f"The earlier environment is kept at {printable(note['aside'])}.",
             )
+
+
+def _copy(shop: Workshop, old: str, new: str) -> None:
+    """Write a small file of the old environment into the new one."""
+    private = f"{PARTS}/{shop.run_id}-{new.rpartition('/')[2]}"
+    with shop.tree.open_read(old) as source, shop.tree.open_own(private) as target:
+        os.ftruncate(target, 0)
+        write_all(target, os.read(source, _SETTINGS_BYTES))
+        os.fsync(target)
+    shop.tree.rename(private, new)
 
 
 def held_names(items: tuple[OnDisk, ...]) -> tuple[str, ...]:

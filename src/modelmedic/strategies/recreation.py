@@ -104,7 +104,12 @@ def _operation(
     lets_in: bool,
 ) -> RecreateEnvironment:
     needs = facts.profile.python
-    found = wished.settle(facts, maker.path, held, needs, is_same=is_same)
+    name = "pip.ini" if sys.platform == "win32" else "pip.conf"
+    place = facts.context.place / path / name
+    settings = name if place.is_file() and not place.is_symlink() else ""
+    found = wished.settle(
+        facts, maker.path, held, needs, is_same=is_same, settings=str(place) if settings else ""
+    )
     if not held:
         _refuse_less_able(facts, found.items)
     identity = Tree(facts.context.place).identity(path)
@@ -118,9 +123,10 @@ def _operation(
         held=held_names(held),
         left_out=found.left_out,
         index="",
-        find_links=found.find_links,
+        find_links=(),
         is_offline=facts.context.offline,
         lets_outside_in=lets_in,
+        settings=settings,
         was=seen(identity),
     )
 

@@ -34,7 +34,6 @@ class Wished:
 
     items: tuple[Pinned, ...]
     left_out: tuple[str, ...]
-    find_links: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -55,16 +54,14 @@ class _Wishes:
 
 @probe("dependency_install", spawns=(OWN_PYTHON, "python*"))
 def read_resolution(
-    facts: FactBook, python: Path, lines: tuple[str, ...], find_links: tuple[str, ...]
+    facts: FactBook, python: Path, lines: tuple[str, ...], settings: str
 ) -> Resolution | InstallerRefused:
     """Return what pip would put into an empty environment of a Python, or why it would not.
 
     Raises:
         CannotTell: pip could not be run.
     """
-    installer = Installer(
-        python, host(python), find_links=find_links, is_offline=facts.context.offline
-    )
+    installer = Installer(python, host(python), is_offline=facts.context.offline, settings=settings)
     try:
         return installer.resolve(lines, fresh=True)
     except InstallerRefused as refused:
@@ -78,6 +75,7 @@ def settle(
     needs: PythonNeeds,
     *,
     is_same: bool,
+    settings: str = "",
 ) -> Wished:
     """Return a set of wheels that exists, as near as possible to what was there.
 
@@ -87,6 +85,7 @@ def settle(
         held: What the old environment held; empty for a first one.
         needs: What the profile asks for; it wins.
         is_same: Whether the Python is of the same minor version as before.
+        settings: The file of pip's settings of the old environment; "" for none.
 
     Raises:
         RecoveryRefused: There is no such set; names the package.
@@ -94,9 +93,10 @@ def settle(
     wishes = _wishes(held, needs)
     is_loose = False
     for _ in range(_MOST_TRIES):
-        found = facts.get(read_resolution, python, wishes.all(), ())
+        found = facts.get(read_resolution, python, wishes.all(), settings)
         if isinstance(found, Resolution):
-            return Wished(tuple(map(_weighed, found.items)), tuple(wishes.left_out))
+            items = sorted(map(_weighed, found.items), key=lambda item: item.key)
+            return Wished(tuple(items), tuple(wishes.left_out))
         _refuse_kept(found, wishes)
         if found.kind == "conflict" and not is_loose:
             is_loose = True
