@@ -3,11 +3,11 @@
     python benchmarks/environment_cost.py [PACKAGES] [RUNS]
 
 A real environment with that many distributions as an installer leaves them: METADATA, WHEEL,
-RECORD, entry points, thirty files and one compiled extension each (5,000 files in all). Measured:
+RECORD, entry points, thirty files and one compiled extension each (4,500 files in all). Measured:
 
 - the child that makes the report (`interpreter_report`): processor time, wall time and peak memory,
   each run a fresh process;
-- the whole question as a check asks it (`interpreter.ask`), in a process that has modelmedic loaded:
+- the whole question as a check asks it (`interpreter.ask`), from a process that runs already:
   wall time, and how many programs it starts.
 
 Bar: 0.6 s and 60 MB for the child, and one start. Source: the project's own requirement on the

@@ -50,7 +50,7 @@ def warm(facts: FactBook) -> None:
 @pytest.mark.check(
     "python.package", area="python", needs=["python.target"], severity="blocker", stage="installed"
 )
-@pytest.mark.guidance("docs/checks.md#python-package")
+@pytest.mark.recover("dependency_failure")
 def test_package_is_installed_and_fits(
     facts: FactBook,
     profile: Profile,
@@ -89,7 +89,7 @@ def test_package_is_installed_and_fits(
 
 
 @pytest.mark.check("python.conflicts", area="python", needs=["python.target"], severity="major")
-@pytest.mark.guidance("docs/checks.md#python-conflicts")
+@pytest.mark.recover("dependency_failure")
 def test_installed_packages_agree(facts: FactBook, profile: Profile, context: Context) -> None:
     """The installed packages have of each other what they ask for."""
     found = _interpreter(facts, profile, context)

@@ -55,6 +55,11 @@ _SETTINGS: tuple[tuple[str, str, str], ...] = (
         "F",
         "digests of the files as they should be, written by `modelmedic profile seal`",
     ),
+    (
+        "wheelhouse",
+        "DIR",
+        "wheels to repair packages from offline, made by `modelmedic profile wheelhouse`",
+    ),
     ("report_dir", "DIR", "where report.json, report.html and junit.xml go"),
 )
 _FLAGS: tuple[tuple[str, str], ...] = (
@@ -154,7 +159,9 @@ def _examination(config: pytest.Config) -> Examination:
         environ=os.environ,
     )
     context, hub = _with_embedded_hub(config, context, told)
-    context = dataclasses.replace(context, manifests=_manifests(config, profile))
+    context = dataclasses.replace(
+        context, manifests=_manifests(config, profile), wheelhouse=_wheelhouse(config)
+    )
     context = discovery.completed(context)  # by the manifests of the context too
     mode = _mode(config)
     is_closing = os.environ.get("MODELMEDIC_CLOSING_PASS") == "1"
@@ -349,6 +356,11 @@ def _manifests(config: pytest.Config, profile: Profile) -> tuple[Any, ...]:
     return tuple(manifest.read(path) for path in paths)
 
 
+def _wheelhouse(config: pytest.Config) -> str:
+    given = _setting(config, "wheelhouse")
+    return str(Path(config.invocation_params.dir, given).expanduser().absolute()) if given else ""
+
+
 def _plan_file(config: pytest.Config) -> Path | None:
     given = _setting(config, "plan_file")
     return Path(config.invocation_params.dir, given).absolute() if given else None
@@ -376,7 +388,7 @@ def _command(config: pytest.Config) -> str:
     """Return the command that repeats this run, without what only steers one run."""
     form = os.environ.get("MODELMEDIC_INVOKED_AS")
     parts = [form] if form else ["pytest", *_paths(config)]
-    for name in ("profile", "install_dir", "target_python", "stage", "manifest"):
+    for name in ("profile", "install_dir", "target_python", "stage", "manifest", "wheelhouse"):
         value = _setting(config, name)
         if value:
             parts.append(f"{_option(name)}={quoted(str(value))}")

@@ -13,6 +13,8 @@ import sys
 import time
 from pathlib import Path
 
+from package_cases import CASES as PACKAGE_CASES
+
 from modelmedic.facts import seals
 from modelmedic.facts.digests import Blocks, Digests
 from modelmedic.testing._repos import HubFile
@@ -359,4 +361,5 @@ CASES = (
         also_changes=(RECORD,),
         profile=str(PROFILES / "optional-model.toml"),
     ),
+    *PACKAGE_CASES,
 )

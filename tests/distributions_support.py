@@ -47,6 +47,10 @@ def exchange(install: Path, *wheels: Path, remove: tuple[str, ...] = ()) -> SetD
 
 def says(target: Path, code: str) -> str:
     done = subprocess.run(
-        [str(target), "-I", "-B", "-c", code], capture_output=True, text=True, timeout=60, check=False
+        [str(target), "-I", "-B", "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
     return (done.stdout + done.stderr).strip()

@@ -22,8 +22,8 @@ def own_venv(tmp_path) -> Path:
     return make_venv(tmp_path / "an env")
 
 
-def ask(target: Path, seconds: float = 20.0) -> interpreter.Interpreter:
-    return interpreter.ask(target, deadline_seconds=seconds)
+def ask(target: Path, seconds: float = 20.0, **more) -> interpreter.Interpreter:
+    return interpreter.ask(target, deadline_seconds=seconds, **more)
 
 
 def fault_of(target: Path, seconds: float = 20.0) -> InterpreterFault:

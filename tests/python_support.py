@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import os
 import subprocess
 import sys
@@ -66,3 +68,47 @@ def distribution(name: str, version: str = "1.0", *requires: str, **more) -> Dis
     """Return a distribution as the report would bring it."""
     values = {"folder": "/site", "entry": f"{name}-{version}.dist-info", "installer": "pip"}
     return Distribution(name=name, version=version, requires=requires, **values | more)
+
+
+def install(
+    folder: Path,
+    name: str,
+    version: str = "1.0",
+    *requires: str,
+    files: dict[str, bytes | str] | None = None,
+    tag: str = "py3-none-any",
+    record: str = "",
+    **more: str,
+) -> Path:
+    """Put a whole distribution into a package folder, as an installer leaves it.
+
+    Args:
+        folder: The package folder.
+        name: Of the distribution.
+        version: Of the distribution.
+        requires: Its Requires-Dist lines.
+        files: Paths in the folder with their contents; all of them are in its RECORD.
+        tag: Of its WHEEL.
+        record: More lines of its RECORD.
+        more: Files of its metadata folder, by name without a suffix: ``entry_points``.
+    """
+    info = f"{name.replace('-', '_')}-{version}.dist-info"
+    lines = ["Metadata-Version: 2.1", f"Name: {name}", f"Version: {version}"]
+    lines += [f"Requires-Dist: {line}" for line in requires]
+    contents: dict[str, bytes | str] = dict(files or {})
+    contents[f"{info}/METADATA"] = "\n".join(lines) + "\n\nA description.\n"
+    contents[f"{info}/WHEEL"] = f"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: {tag}\n"
+    contents[f"{info}/INSTALLER"] = "pip\n"
+    for key, text in more.items():
+        suffix = "json" if key == "direct_url" else "txt"
+        contents[f"{info}/{key}.{suffix}"] = text
+    written = [f"{info}/RECORD,,\n", record]
+    for path, content in contents.items():
+        data = content.encode() if isinstance(content, str) else content
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes(data)
+        digest = base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()
+        shown = f'"{path}"' if "," in path else path
+        written.append(f"{shown},sha256={digest},{len(data)}\n")
+    (folder / info / "RECORD").write_text("".join(written), encoding="utf-8")
+    return folder / info

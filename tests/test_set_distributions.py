@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 
 import pytest
-from distributions_support import ENV, exchange, says, site_of
+from distributions_support import ENV, exchange, says
 from python_support import POSIX, site_packages
 from support import make_context
 from wheel_support import make_wheel, pip, pip_venv
@@ -15,8 +14,7 @@ from wheel_support import make_wheel, pip, pip_venv
 from modelmedic.errors import RecoveryFailed, RecoveryRefused
 from modelmedic.healing.engine import Engine, Plan, undo_run
 from modelmedic.operations import kinds
-from modelmedic.operations.set_distributions import SetDistributions
-from modelmedic.testing.conformance.snapshot import SAME, UNTOUCHED, differences, take
+from modelmedic.testing.conformance.snapshot import UNTOUCHED, differences, take
 
 pytestmark = POSIX
 
@@ -70,7 +68,8 @@ def test_a_newer_version_takes_the_place_of_the_old_one_and_undo_brings_every_fi
     apply(engine, exchange(install, wheels["new"], remove=("moon-1.0.dist-info",)))
     target = install / ENV / "bin/python"
     assert says(target, "import moon, moonlight; print(moon.V, moonlight.L)") == "2 2"
-    assert "moon==2.0" in pip(target, "freeze") and pip(target, "check")
+    assert "moon==2.0" in pip(target, "freeze")
+    assert pip(target, "check")
     assert not (site_packages(target) / "moon/old.py").exists()
     launcher = (install / ENV / "bin/moon").read_text().splitlines()[0]
     assert launcher == f"#!{target}"
@@ -83,7 +82,8 @@ def test_a_package_is_added_without_touching_another_and_taken_away_again(instal
     before = look(install)
     apply(engine, exchange(install, wheels["sun"]))
     changed = differences(before, look(install), UNTOUCHED)
-    assert changed and all("/sun" in clause.partition(" ")[0] for clause in changed)
+    assert changed
+    assert all("/sun" in clause.partition(" ")[0] for clause in changed)
     undo(engine)
     assert differences(before, look(install), UNTOUCHED) == []
 
@@ -112,7 +112,8 @@ def test_a_file_of_two_distributions_stays_for_the_one_that_stays(install, engin
     before = look(install)
     apply(engine, exchange(install, remove=("moon-1.0.dist-info",)))
     folder = site_packages(install / ENV / "bin/python")
-    assert (folder / "moonlight.py").exists() and (folder / "moon/shade.py").exists()
+    assert (folder / "moonlight.py").exists()
+    assert (folder / "moon/shade.py").exists()
     assert not (folder / "moon/__init__.py").exists()
     undo(engine)
     assert differences(before, look(install), UNTOUCHED) == []
@@ -140,7 +141,13 @@ def test_paths_of_a_record_that_lead_out_of_the_environment_are_left_alone(
         path.write_text("precious")
     record = site_packages(install / ENV / "bin/python") / "moon-1.0.dist-info/RECORD"
     depth = "../" * (record.relative_to(install / ENV).as_posix().count("/"))
-    rows = [str(outside[0]), f"{depth}weights.bin", f"{depth}../precious", "/etc/hosts", "moon/../../../../../.."]
+    rows = [
+        str(outside[0]),
+        f"{depth}weights.bin",
+        f"{depth}../precious",
+        "/etc/hosts",
+        "moon/../../../../../..",
+    ]
     with record.open("a") as stream:
         stream.write("".join(f"{path},,\n" for path in rows))
     apply(engine, exchange(install, wheels["new"], remove=("moon-1.0.dist-info",)))
@@ -192,10 +199,7 @@ def test_undo_refuses_when_somebody_changed_what_came_in_and_touches_nothing(
 
 def test_undo_says_when_what_was_kept_is_gone(install, engine, wheels):
     apply(engine, exchange(install, wheels["new"], remove=("moon-1.0.dist-info",)))
-    kept = next((install / ".modelmedic/aside").rglob("moon-1.0.dist-info"), None)
-    aside = next((install / ".modelmedic/aside").rglob("moves.json"))
-    assert kept is None and aside.exists()  # kept under numbers
-    os.unlink(aside)
+    next((install / ".modelmedic/aside").rglob("moves.json")).unlink()
     with pytest.raises(RecoveryRefused, match="no longer kept"):
         undo(engine)
 
@@ -230,5 +234,3 @@ def test_what_it_says_and_costs(install, wheels):
         online, install=(("torch", "2.8.0", "torch-2.8.0-py3-none-any.whl", "0" * 64, "", ""),)
     )
     assert heavy.cost().risk == "costly"
-    assert isinstance(operation, SetDistributions) and site_of(install) == operation.site
-    assert SAME

@@ -159,6 +159,15 @@ def _add_profile(commands: argparse._SubParsersAction[_Parser]) -> None:
         "--output", type=Path, help="a folder, or for one model a file (default: current folder)"
     )
     seal.set_defaults(call=_profile_seal)
+    wheels = verbs.add_parser(
+        "wheelhouse", help="fetch all wheels that a profile requires, for an install offline"
+    )
+    wheels.add_argument("profile", help="a name or a file")
+    wheels.add_argument(
+        "--target-python", type=Path, required=True, help="a Python like the app's, with pip"
+    )
+    wheels.add_argument("--output", type=Path, required=True, help="the folder for them")
+    wheels.set_defaults(call=_profile_wheelhouse)
     schema = verbs.add_parser("schema", help="the JSON Schema that editors complete from")
     schema.set_defaults(call=_profile_schema)
 
@@ -187,6 +196,22 @@ def _profile_seal(options: argparse.Namespace) -> int:
     made = sealing.seal(folder, profile, tell=lambda line: print(line, file=sys.stderr))
     for path in sealing.write(made, options.output and options.output.expanduser().absolute()):
         print(path)
+    return EXIT_OK
+
+
+def _profile_wheelhouse(options: argparse.Namespace) -> int:
+    from modelmedic.profile.loader import load_profile
+    from modelmedic.strategies import wheelhouse
+
+    profile = load_profile(options.profile, cwd=Path.cwd())
+    folder = options.output.expanduser().absolute()
+    python = options.target_python.expanduser().absolute()
+    found, left_out = wheelhouse.make(
+        profile, python, folder, lambda line: print(line, file=sys.stderr)
+    )
+    for spec in left_out:
+        print(f"Left out, for the index has no wheel of it: {spec}", file=sys.stderr)
+    print(f"{folder}: {len(found.items)} wheels. Use it with --wheelhouse={folder}")
     return EXIT_OK
 
 

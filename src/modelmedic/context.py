@@ -57,6 +57,7 @@ class Context:
     store: str = ""
     own_folders: tuple[str, ...] = ()
     told_by: tuple[tuple[str, str], ...] = ()
+    wheelhouse: str = ""  # absolute folder of wheels to install from without a network; "" = none
     manifests: tuple[Any, ...] = ()  # of modelmedic.facts.manifest.Manifest, which lies above
 
     @property

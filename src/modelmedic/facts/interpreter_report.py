@@ -173,6 +173,7 @@ def user_packages(variables: "dict[str, str]") -> "tuple[str, bool]":
     try:
         if variables.get("PYTHONUSERBASE"):
             os.environ["PYTHONUSERBASE"] = variables["PYTHONUSERBASE"]
+            site.USER_BASE = site.USER_SITE = None  # found at the start, without that variable
         folder = site.getusersitepackages()
     except Exception:  # noqa: BLE001 - an odd HOME: then there is no such folder
         folder = ""

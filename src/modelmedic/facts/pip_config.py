@@ -45,6 +45,7 @@ def ask(python: Path, deadline_seconds: float) -> PipSettings:
     argv: list[str | Path] = [
         python,
         "-I",
+        "-B",
         "-m",
         "pip",
         "--disable-pip-version-check",

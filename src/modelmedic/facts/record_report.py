@@ -60,8 +60,9 @@ class Record:
 
     def place(self, path: str, parts: "list[str]") -> str:
         """Return where an entry lies, "" when it leads out of the environment: not looked at."""
-        is_plain = ".." not in parts and parts[0] and ":" not in parts[0]
-        if is_plain:
+        if ":" in parts[0]:
+            return ""  # a drive of Windows
+        if ".." not in parts and parts[0]:
             return os.path.join(self.folder, path)
         full = os.path.normpath(os.path.join(self.folder, path))
         return full if is_inside(full, self.folder) or is_inside(full, sys.prefix) else ""

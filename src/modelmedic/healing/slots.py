@@ -43,11 +43,6 @@ class IRecoveryStrategy(ABC):
 
 
 _ONE_VERSION = "Update all parts of the app together, so that they are of one version."
-_PACKAGES = (
-    "modelmedic changes no Python packages yet",
-    "A package that is exchanged must be provable and undoable like a file.",
-    "Run the command that the finding prints, with the app's own Python.",
-)
 
 
 class DynamicMethodInjectionStrategy(IRecoveryStrategy):
@@ -131,13 +126,13 @@ class AlternativeSourceStrategy(IRecoveryStrategy):
                 "fetch_from_alternative_source",
             ),
             "network_failure": ("copy_identical_file", "fetch_from_alternative_source"),
+            # The other package indexes of the profile.
+            "dependency_failure": ("install_from_alternative_index",),
         }
     )
 
     def recoveries(self) -> tuple[str, ...]:
-        """Return what takes a model file from elsewhere; refuse for packages."""
-        if self.family not in self._BY_FAMILY:
-            raise self.refused(*_PACKAGES)
+        """Return what takes a model file, or a package, from elsewhere."""
         return self._BY_FAMILY[self.family]
 
 
@@ -185,16 +180,16 @@ class VersionFallbackStrategy(IRecoveryStrategy):
     """Install another version of a package."""
 
     def recoveries(self) -> tuple[str, ...]:
-        """Refuse: packages are not changed."""
-        raise self.refused(*_PACKAGES)
+        """Return what exchanges the fewest packages so that all versions agree."""
+        return ("fall_back_to_consistent_set",)
 
 
 class OfflineInstallStrategy(IRecoveryStrategy):
     """Install a package from files that are there."""
 
     def recoveries(self) -> tuple[str, ...]:
-        """Refuse: packages are not changed."""
-        raise self.refused(*_PACKAGES)
+        """Return what installs from a folder of wheels, without a network."""
+        return ("install_from_wheelhouse",)
 
 
 class VenvRecreationStrategy(IRecoveryStrategy):

@@ -6,6 +6,7 @@ left in what is examined. pip's own settings stay in force: its index, its proxy
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
 from collections.abc import Iterable, Sequence
@@ -197,7 +198,18 @@ def environment(*, is_alone: bool = False) -> dict[str, str]:
     if is_alone:
         dropped |= {"PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS", "PIP_NO_INDEX"}
     env = {name: value for name, value in child_environment().items() if name not in dropped}
+    if "PATH" in env:
+        env["PATH"] = os.pathsep.join(filter(_is_quiet, env["PATH"].split(os.pathsep)))
     return env | {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONIOENCODING": "utf-8"}
+
+
+def _is_quiet(folder: str) -> bool:
+    """Return whether a folder of programs is not rustup's.
+
+    pip asks rustc for its version, to tell the index; that of rustup writes into the home folder.
+    Source: pip, network/session.py, user_agent.
+    """
+    return not any(Path(folder, name).exists() for name in ("rustup", "rustup.exe"))
 
 
 class _pins:  # noqa: N801 - a context manager, used as a function is

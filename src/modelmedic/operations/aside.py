@@ -128,7 +128,8 @@ def tidy(shop: Workshop, aside: str) -> None:
     folder = aside.rpartition("/")[0]
     with contextlib.suppress(OSError):
         while folder.count("/") > 1:
-            shop.tree.remove_folder(folder)
+            with contextlib.suppress(FileNotFoundError):
+                shop.tree.remove_folder(folder)
             folder = folder.rpartition("/")[0]
 
 

@@ -33,8 +33,8 @@ _PLUGINS = ("modelmedic.entry", "xdist.plugin", "pytest_html.plugin", "pytest_me
             "pytest_timeout")  # fmt: skip
 _POLL_SECONDS = 0.02
 _SAID = 1500  # characters of a run's last words in a message
-# What steers pytest, modelmedic, or where they look for a person's own things.
-_STEERING = ("PYTEST_", "MODELMEDIC_", "COV_", "HF_", "XDG_")
+# What steers pytest, modelmedic, pip, or where they look for a person's own things.
+_STEERING = ("PYTEST_", "MODELMEDIC_", "COV_", "HF_", "XDG_", "PIP_", "UV_")
 
 
 @functools.cache
