@@ -13,6 +13,7 @@ import sys
 import time
 from pathlib import Path
 
+from environment_cases import CASES as ENVIRONMENT_CASES
 from package_cases import CASES as PACKAGE_CASES
 
 from modelmedic.facts import seals
@@ -362,4 +363,5 @@ CASES = (
         profile=str(PROFILES / "optional-model.toml"),
     ),
     *PACKAGE_CASES,
+    *ENVIRONMENT_CASES,
 )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import ensurepip
 import functools
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -107,11 +109,16 @@ def says(program: Path, *arguments: str) -> str:
 
 
 @functools.cache
-def shared_wheels() -> dict[str, Path]:
-    """Return the wheels of `make_wheels`, made once in this process."""
-    return make_wheels(Path(_shared().name))
+def room() -> Path:
+    """Return a folder with the wheels of `make_wheels` and pip, made once in this process."""
+    folder = Path(tempfile.mkdtemp(prefix="modelmedic-wheels-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    make_wheels(folder)
+    shutil.copy(pip_wheel(), folder)
+    return folder
 
 
 @functools.cache
-def _shared() -> tempfile.TemporaryDirectory[str]:
-    return tempfile.TemporaryDirectory(prefix="modelmedic-wheels-")
+def shared_wheels() -> dict[str, Path]:
+    """Return the wheels of `make_wheels`, made once in this process."""
+    return make_wheels(room())

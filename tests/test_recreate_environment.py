@@ -93,7 +93,7 @@ def test_the_plan_survives_json_and_tells_every_version_that_changes(install, wh
     assert "sun 1.0 is new" in told
     assert "left out: mars (editable)" in told
     assert "the old one is kept aside whole" in told
-    remote = row(pinned(wheels["sun"]))[:4] + ("https://index.invalid/sun.whl", "4000000000")
+    remote = (*row(pinned(wheels["sun"]))[:4], "https://index.invalid/sun.whl", "4000000000")
     costly = anew(install, wheels["moon2"], install=(remote,), is_offline=False)
     assert costly.cost().risk == "costly"
     assert costly.cost().disk_bytes == 20_000_000_000
@@ -173,7 +173,7 @@ def test_a_wheel_with_other_bytes_than_planned_is_not_used(install, wheels, tmp_
     planned = anew(install, wheels["sun"], wheels["moon2"])
     lies = [(*planned.install[0][:3], "0" * 64, *planned.install[0][4:])]
     before = look(install)
-    with pytest.raises(RecoveryFailed, match="sun-1.0-py3-none-any.whl has other bytes"):
+    with pytest.raises(RecoveryFailed, match=r"sun-1\.0-py3-none-any\.whl has other bytes"):
         apply(install, anew(install, wheels["moon2"], install=tuple(lies)))
     assert differences(before, look(install), UNTOUCHED) == []
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 from modelmedic.errors import RecoveryRefused
 from modelmedic.facts import packages
@@ -20,6 +17,8 @@ from modelmedic.installer.words import InstallerRefused
 from modelmedic.operations.environment_making import host
 from modelmedic.profile.model import PythonNeeds
 from modelmedic.purity import OWN_PYTHON
+from modelmedic.strategies import resolving, wheelhouse
+from modelmedic.strategies.environment import with_sizes
 from modelmedic.text import printable
 
 # Another build of these may not run on the card at all: they keep their version, or it is refused.
@@ -34,6 +33,8 @@ class Wished:
 
     items: tuple[Pinned, ...]
     left_out: tuple[str, ...]
+    find_links: tuple[str, ...] = ()
+    is_offline: bool = False
 
 
 @dataclass(slots=True)
@@ -52,16 +53,26 @@ class _Wishes:
         return tuple(line for lines in self.lines.values() for line in lines)
 
 
-@probe("dependency_install", spawns=(OWN_PYTHON, "python*"))
-def read_resolution(
-    facts: FactBook, python: Path, lines: tuple[str, ...], settings: str
+@probe("dependency_install", connects="network", spawns=(OWN_PYTHON, "python*"))
+def read_fresh_set(
+    _facts: FactBook,
+    python: Path,
+    lines: tuple[str, ...],
+    settings: str,
+    find_links: tuple[str, ...],
 ) -> Resolution | InstallerRefused:
     """Return what pip would put into an empty environment of a Python, or why it would not.
 
     Raises:
         CannotTell: pip could not be run.
     """
-    installer = Installer(python, host(python), is_offline=facts.context.offline, settings=settings)
+    installer = Installer(
+        python,
+        host(python),
+        find_links=find_links,
+        is_offline=bool(find_links),
+        settings=settings,
+    )
     try:
         return installer.resolve(lines, fresh=True)
     except InstallerRefused as refused:
@@ -90,13 +101,13 @@ def settle(
     Raises:
         RecoveryRefused: There is no such set; names the package.
     """
+    find_links = _places(facts)
     wishes = _wishes(held, needs)
     is_loose = False
     for _ in range(_MOST_TRIES):
-        found = facts.get(read_resolution, python, wishes.all(), settings)
+        found = facts.get(read_fresh_set, python, wishes.all(), settings, find_links)
         if isinstance(found, Resolution):
-            items = sorted(map(_weighed, found.items), key=lambda item: item.key)
-            return Wished(tuple(items), tuple(wishes.left_out))
+            return _wished(facts, found, wishes, find_links)
         _refuse_kept(found, wishes)
         if found.kind == "conflict" and not is_loose:
             is_loose = True
@@ -110,13 +121,39 @@ def settle(
     )
 
 
-def _weighed(item: Pinned) -> Pinned:
-    """Return a wheel of this machine with its size."""
-    if urlsplit(item.url).scheme != "file":
-        return item
-    with contextlib.suppress(OSError):
-        return replace(item, size_bytes=Path(url2pathname(urlsplit(item.url).path)).stat().st_size)
-    return item
+def _places(facts: FactBook) -> tuple[str, ...]:
+    """Return the wheelhouse of the run; empty: the configured index is asked.
+
+    Raises:
+        RecoveryRefused: There is neither.
+    """
+    context = facts.context
+    if context.wheelhouse:
+        return (context.wheelhouse,)
+    if context.offline:
+        raise RecoveryRefused(
+            "No environment was made: --offline allows no package index.",
+            "",
+            "Start again without it, or give a folder of wheels: --wheelhouse=DIR.",
+        )
+    return ()
+
+
+def _wished(
+    facts: FactBook, found: Resolution, wishes: _Wishes, find_links: tuple[str, ...]
+) -> Wished:
+    if find_links:
+        wheelhouse.refuse_strangers(find_links[0], found.items)
+    sizes = facts.get(resolving.read_sizes, tuple(item.url for item in found.items))
+    items = sorted(with_sizes(found.items, dict(sizes)), key=lambda item: item.key)
+    bare = [item.filename for item in items if not item.sha256]
+    if bare:
+        raise RecoveryRefused(
+            f"No environment was made: the package index states no SHA-256 of "
+            f"{printable(bare[0])}.",
+            "Without one, nobody could tell good bytes from bad ones.",
+        )
+    return Wished(tuple(items), tuple(wishes.left_out), find_links, bool(find_links))
 
 
 def _wishes(held: Sequence[OnDisk], needs: PythonNeeds) -> _Wishes:

@@ -44,6 +44,9 @@ class Case:
         leaves: What the check is after the repair: "healed", or "degraded" where a loss stays.
         also_changes: What the repair may change, make or take away besides what ``break_install``
             touches: paths relative to the install.
+        replaces: Folders and files that the repair makes anew as a whole, and whose bytes may
+            differ from one install to another: programs of an environment name its path. Right
+            after a kill they may be missing or half made; after the next run or undo they are not.
         environ: More variables for every run.
         deadline_seconds: A run that takes longer is ended, and counts as hanging.
 
@@ -63,6 +66,7 @@ class Case:
     checks: tuple[Path, ...] = ()
     leaves: str = "healed"
     also_changes: tuple[str, ...] = ()
+    replaces: tuple[str, ...] = ()
     environ: tuple[tuple[str, str], ...] = ()
     deadline_seconds: float = 120.0
 
