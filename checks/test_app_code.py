@@ -78,7 +78,7 @@ def test_every_module_of_the_start_is_installed(facts: FactBook, profile: Profil
 )  # fmt: skip
 @pytest.mark.recover("dependency_failure")
 def test_attention_has_a_way_without_flash_attn(facts: FactBook, profile: Profile) -> None:
-    """flash_attn is installed, or the app's code has a way without it."""
+    """The app's code has a way without flash_attn, or flash_attn is installed."""
     found = _interpreter(facts, profile)
     if any(name in found.installed for name in _ATTENTION):
         return
@@ -206,7 +206,7 @@ def test_every_requirement_line_names_a_package(
         shown = "; ".join(_line(each) for each in faults[:_SHOWN])
         more = f"; and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else ""
         raise Unhealthy(
-            f"{counted(len(faults), 'line')} of the app's requirements can not be installed: "
+            f"{counted(len(faults), 'line')} of the app's requirements cannot be installed: "
             f"{shown}{more}.",
             "pip refuses a file with such a line as a whole; a standard module's name on an index "
             "is an old copy of it, or somebody else's package.",

@@ -13,7 +13,7 @@ from modelmedic.facts.book import FactBook
 from modelmedic.facts.import_faults import Reason
 from modelmedic.facts.import_probe import read_import
 from modelmedic.profile.model import Profile, Requirement
-from modelmedic.text import counted, printable
+from modelmedic.text import printable
 
 Degraded = Callable[..., None]
 # Packages whose import fails in known ways, and the module that each brings. The rest is imported
@@ -39,6 +39,8 @@ KEY_MODULES = {
     "pandas": "pandas",
     "scipy": "scipy",
 }
+_AMPERE = (8, 0)  # the first cards with bf16
+_TOO_OLD = "only supports Ampere GPUs or newer"  # flash-attn 2, csrc/flash_attn/flash_api.cpp
 # Packages that no profile asks for and that others load when they are there.
 ADDONS = {
     "triton": "triton",
@@ -54,7 +56,11 @@ ADDONS = {
 
 
 @pytest.mark.check(
-    "python.imports", area="python", needs=["python.package"], severity="blocker", stage="installed"
+    "python.imports",
+    area="python",
+    needs=["python.package", "python.binaries"],
+    severity="blocker",
+    stage="installed",
 )
 @pytest.mark.recover("dependency_failure")
 def test_package_can_be_imported(
@@ -196,44 +202,63 @@ def _judge_torch(found: interpreter.Interpreter, work: kernel_probe.Kernels) -> 
 def _judge_card(
     work: kernel_probe.Kernels, card: kernel_probe.CardWork, degraded: Degraded
 ) -> None:
+    """Fail a card that does not compute; state what only an old card cannot."""
     failed = dict(card.failed)
-    if not failed:
-        return
-    name = f"card {card.index} ({card.name})"
-    step, said = card.failed[0]
-    if step == "flash_attn":
-        fault = import_faults.of_text(said)
-        is_image = fault is not None and fault.reason is Reason.NO_KERNEL
-        raise Unhealthy(
-            f"flash_attn does not run on {name}: {printable(said)}.",
-            "Its compiled part has no code for this card, though torch has."
-            if is_image
-            else "Its compiled part does not fit this card or this torch.",
-            "Remove flash_attn, or install a build that has code for this card.",
-            failure_id="attention-kernel-no-image" if is_image else "flash-attn-pre-ampere",
-            subject="flash-attn",
-            evidence={"step": step, "said": printable(said)},
-        )
-    has_code = card.capability is None or kernel_probe.has_code_for(
-        work.architectures, card.capability
-    )
-    if step == "matmul" and has_code:
+    is_old = card.capability is not None and card.capability < _AMPERE
+    if is_old and "matmul" in failed:
+        said = failed.pop("matmul")
         degraded(
-            f"{name} does not multiply in bf16: {printable(said)}.",
+            f"{_name(card)} does not multiply in bf16: {said}.",
             "Cards before Ampere have no bf16; the model is slow or wrong there.",
         )
-        return
-    shown = ", ".join(work.architectures) or "none"
-    raise Unhealthy(
-        f"torch {work.torch} does not compute on {name}: {printable(said)}.",
-        f"It was built for {shown}; the card is {_capability(card)}."
-        if not has_code
-        else f"It failed in its {counted(len(failed), 'step')}: {step}.",
-        "Install a build of torch for this card: python.stack names one.",
-        failure_id="gpu-arch-not-in-torch" if not has_code else None,
+    if "flash_attn" in failed and len(failed) == 1:
+        raise _no_flash(card, failed["flash_attn"])
+    if failed:
+        raise _no_work(work, card, *next(iter(failed.items())))
+
+
+def _no_flash(card: kernel_probe.CardWork, said: str) -> Unhealthy:
+    fault = import_faults.of_text(said)
+    if fault is not None and fault.reason is Reason.NO_KERNEL:
+        why = "It has no code for this card, though torch has."
+        failure = "attention-kernel-no-image"
+    elif _TOO_OLD in said:
+        why, failure = "It has no code for cards before Ampere.", "flash-attn-pre-ampere"
+    else:
+        why, failure = "Most often it was built for another torch or CUDA.", ""
+    return Unhealthy(
+        f"flash_attn does not run on {_name(card)}: {said}.",
+        why,
+        "Remove flash_attn, or install a build that has code for this card.",
+        failure_id=failure or None,
+        subject="flash-attn",
+        evidence={"said": said},
+    )
+
+
+def _no_work(
+    work: kernel_probe.Kernels, card: kernel_probe.CardWork, step: str, said: str
+) -> Unhealthy:
+    shown = ", ".join(work.architectures) or "nothing"
+    known = card.capability is None or kernel_probe.has_code_for(
+        work.architectures, card.capability
+    )
+    return Unhealthy(
+        f"torch {work.torch} does not compute on {_name(card)}: {said}.",
+        "It has code for this card; most often the driver does not fit, or the card is at fault."
+        if known
+        else f"It was built for {shown}; the card is {_capability(card)}.",
+        "Restart the computer, then run `nvidia-smi`; python.stack judges the driver."
+        if known
+        else "Install a build of torch for this card: python.stack names one.",
+        failure_id=None if known else "gpu-arch-not-in-torch",
         subject="torch",
         evidence={"step": step, "architectures": shown, "capability": _capability(card)},
     )
+
+
+def _name(card: kernel_probe.CardWork) -> str:
+    return f"card {card.index} ({card.name})"
 
 
 def _capability(card: kernel_probe.CardWork) -> str:

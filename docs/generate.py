@@ -151,7 +151,7 @@ def _table(here: list[Check]) -> str:
     rows = ["| Check | Holds when | Severity | Repaired |", "|---|---|---|---|"]
     rows += [
         f"| [`{check.id}`](#{check.anchor}) | {check.title} | {check.severity} | "
-        f"{'yes' if check.using else 'no'} |"
+        f"{'yes' if check.family else 'no'} |"
         for check in here
     ]
     return "\n".join(rows) + "\n"
@@ -165,10 +165,13 @@ def _paragraphs(check: Check, healers: dict[str, Recovery], text: str) -> str:
         facts.append("judged in a finished install")
     if check.needs:
         facts.append("needs " + ", ".join(f"[`{n}`](#{n.replace('.', '-')})" for n in check.needs))
+    family = [entry.name for entry in healers.values() if entry.family == check.family]
     healed = [
         f"- `--heal` may use [`{name}`](#{_slug(name)}): {healers[name].title}"
-        for name in check.using
+        for name in check.using or family
     ]
+    if check.family and not healed:
+        healed = [f"- `--heal` asks the family `{check.family}`."]
     lines = [f'<a id="{check.anchor}"></a>', f"### {check.id}\n", f"{check.title}\n"]
     lines += [f"{part}\n" for part in (check.more, "; ".join(facts) + ".") if part]
     lines += ["\n".join(healed) + "\n"] if healed else []

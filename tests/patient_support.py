@@ -24,6 +24,7 @@ CHECKS = {
     "owners": ("test_package_files", "test_every_module_has_one_owner"),
     "shadowing": ("test_package_files", "test_nothing_comes_before_the_packages"),
     "encoding": ("test_package_files", "test_texts_are_read_as_they_are_written"),
+    "binaries": ("test_binaries", "test_compiled_parts_fit_this_machine"),
     "imports": ("test_imports", "test_package_can_be_imported"),
     "addons": ("test_imports", "test_addons_can_be_imported"),
     "undeclared": ("test_app_code", "test_every_module_of_the_start_is_installed"),

@@ -74,7 +74,7 @@ def test_a_check_says_what_it_is(check):
 
 @by_id
 def test_a_check_is_repaired_or_says_where_to_read_on(check):
-    assert bool(check.using) != bool(check.page), "recover() or guidance()"
+    assert bool(check.family) != bool(check.page), "recover() or guidance()"
     if check.page:
         assert check.page == f"docs/checks.md#{check.anchor}"
         assert check.anchor in anchors(DOCS / "checks.md")

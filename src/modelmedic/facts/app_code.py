@@ -177,7 +177,8 @@ def _read(walk: _Walk, name: str) -> Module | None:
         return read_module(source, name=name, path=subject, is_package=is_package)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         line = getattr(error, "lineno", None) or 1
-        walk.broken.append(Place(subject, line, printable(getattr(error, "msg", "") or error)))
+        words = getattr(error, "msg", "") or str(error) or type(error).__name__
+        walk.broken.append(Place(subject, line, printable(words)))
         return None
 
 

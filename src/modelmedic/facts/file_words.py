@@ -40,12 +40,12 @@ def torn(distributions: Iterable[Distribution]) -> tuple[Torn, ...]:
     """Return the distributions with missing or short files, in their order."""
     found = []
     for item in distributions:
-        if not item.missing_count and not item.short_count:
+        count = item.missing_count + item.short_count + item.edited_count
+        if not count:
             continue
         missing = tuple(path for path in item.missing if _is_code(path))
         short = tuple(path for path in item.short if _is_code(path))
-        others = item.missing_count + item.short_count - len(missing) - len(short)
-        found.append(Torn(item, missing, short, others))
+        found.append(Torn(item, missing, short, count - len(missing) - len(short)))
     return tuple(found)
 
 
@@ -89,7 +89,10 @@ def lesser(found: Sequence[Torn]) -> tuple[str, str, str]:
     count = sum(each.others for each in found)
     return (
         f"{counted(count, 'file')} of {shown}{more} missing or shorter than it was installed.",
-        "None of them is code: most often tests or texts that somebody deleted or edited.",
+        (
+            "None of them is code that is gone or cut: most often somebody deleted tests or texts, "
+            "or edited a file."
+        ),
         "Nothing needs to be done while the app works.",
     )
 

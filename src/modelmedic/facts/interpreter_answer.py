@@ -181,8 +181,8 @@ def _distribution(item: object) -> Distribution:
     )
 
 
-_RECORD_LISTS = ("missing", "short", "extensions", "modules", "namespaces")
-_RECORD_COUNTS = ("missing_count", "short_count", "outside_count")
+_RECORD_LISTS = ("missing", "short", "edited", "extensions", "modules", "namespaces")
+_RECORD_COUNTS = ("missing_count", "short_count", "edited_count", "outside_count")
 
 
 def _record(item: object) -> dict[str, Any]:

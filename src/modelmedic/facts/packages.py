@@ -70,6 +70,8 @@ class Distribution:
     missing_count: int = 0
     short: tuple[str, ...] = ()  # shorter than RECORD says, or an ELF cut before its own end
     short_count: int = 0
+    edited: tuple[str, ...] = ()  # shorter than RECORD says, and still whole Python code
+    edited_count: int = 0
     outside_count: int = 0  # entries that lead out of the environment: not looked at
     modules: tuple[str, ...] = ()  # top-level modules that are wholly its own: "numpy", "_cffi"
     namespaces: tuple[str, ...] = ()  # top-level folders that it shares by design: "nvidia"

@@ -12,6 +12,7 @@ import os
 import struct
 import sys
 import time
+import warnings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,7 +36,8 @@ class Record:
         self.missing = []  # type: list[str]
         self.short = []  # type: list[str]
         self.extensions = []  # type: list[str]
-        self.counts = {"missing": 0, "short": 0, "outside": 0}
+        self.edited = []  # type: list[str]
+        self.counts = {"missing": 0, "short": 0, "edited": 0, "outside": 0}
         self.modules = {}  # type: dict[str, tuple[str, str]]
         self.shared = {}  # type: dict[str, None]
 
@@ -55,8 +57,12 @@ class Record:
         found = size_on_disk(full)
         if found is None:
             self.note("missing", path)
-        elif 0 <= found < size or (size < 0 and is_compiled and is_cut(full, found)):
-            self.note("short", path)
+        elif size < 0:
+            if is_compiled and is_cut(full, found):
+                self.note("short", path)
+        elif 0 <= found < size:
+            is_edited = found > 0 and path.endswith(".py") and is_python(full)
+            self.note("edited" if is_edited else "short", path)
 
     def place(self, path: str, parts: "list[str]") -> str:
         """Return where an entry lies, "" when it leads out of the environment: not looked at."""
@@ -70,7 +76,7 @@ class Record:
     def note(self, kind: str, path: str) -> None:
         """Count a fault and keep its path while there is room."""
         self.counts[kind] += 1
-        listed = self.missing if kind == "missing" else self.short
+        listed = {"missing": self.missing, "short": self.short, "edited": self.edited}[kind]
         if len(listed) < MAX_LISTED:
             listed.append(path)
 
@@ -94,6 +100,7 @@ class Record:
             "is_judged": self.is_judged,
             "missing": self.missing,
             "short": self.short,
+            "edited": self.edited,
             "extensions": by_depth[:MAX_EXTENSIONS],
             "modules": sorted(self.modules),
             "namespaces": sorted(name for name in self.shared if name not in self.modules),
@@ -162,6 +169,17 @@ def is_cut(path: str, size: int) -> bool:
         return True
     offset, each, count = struct.unpack_from("<Q", head, 40) + struct.unpack_from("<HH", head, 58)
     return bool(offset + each * count > size)
+
+
+def is_python(path: str) -> bool:
+    """Return whether a file is code that Python reads to its end: then it was edited, not cut."""
+    try:
+        with open(path, "rb") as stream, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            compile(stream.read(1 << 20), path, "exec", 0, True)
+    except Exception:  # noqa: BLE001 - SyntaxError, ValueError, MemoryError, RecursionError
+        return False
+    return True
 
 
 def text_of(path: str, limit: int = 1 << 16) -> str:

@@ -8,6 +8,7 @@ import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 
 from modelmedic.errors import CannotTell
@@ -114,8 +115,8 @@ def judge_file(path: str, data: bytes) -> RequirementFile:
     except UnicodeDecodeError:
         text, encoding = data.decode("latin-1"), ""
     faults = (judge_line(path, number, line) for number, line, _raw in numbered(text))
-    found = [fault for fault in faults if fault is not None]
-    return RequirementFile(path, tuple(found[:MAX_FAULTS]), data.isascii(), encoding)
+    found = islice((fault for fault in faults if fault is not None), MAX_FAULTS)
+    return RequirementFile(path, tuple(found), data.isascii(), encoding)
 
 
 def judge_line(path: str, number: int, text: str) -> LineFault | None:
