@@ -2,38 +2,49 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
 import sys
+import tempfile
 from pathlib import Path
 
-from environment_support import (
-    ENV,
-    MAKER,
-    lose_python,
-    make_install,
-    pip_wheel,
-    room,
-    shared_wheels,
-)
+from environment_support import ENV, MAKER, lose_python, make_install, make_wheels, pip_wheel
 from python_support import site_packages
+from wheel_support import make_wheel
 
 from modelmedic.testing.conformance import Case
 
 PROFILE = Path(__file__).parent / "conformance_profiles" / "environment.toml"
 REQUIREMENTS = "requirements.txt"
+_ROOM = Path(tempfile.mkdtemp(prefix="modelmedic-wheels-"))
+atexit.register(shutil.rmtree, _ROOM, ignore_errors=True)
+# Laying out the real one twice for each repair is most of the time of these cases.
+SMALL_PIP = """
+import sys
+
+__version__ = "99.0"
+
+
+def main():
+    is_settings = "config" in sys.argv
+    print(":env:.no-index='1'" if is_settings else f"pip 99.0 from {__file__} (python 3)")
+"""
 ENVIRON = (
     # pyenv and the like choose by the home folder, which is the kit's own.
     ("PATH", f"{MAKER.parent}{os.pathsep}{os.environ.get('PATH', '')}"),
     ("PIP_CONFIG_FILE", os.devnull),
     ("PIP_NO_INDEX", "1"),
-    ("PIP_FIND_LINKS", str(room())),
+    ("PIP_FIND_LINKS", str(_ROOM)),
 )
 
 
 def prepare(install: Path) -> None:
     """Make an install whose packages have no programs: the kit copies it to other paths."""
-    make_install(install.parent, pip_wheel(), *(shared_wheels()[n] for n in ("moon1", "sun")))
+    made = make_wheels(_ROOM)
+    files = {"pip/__init__.py": SMALL_PIP, "pip/__main__.py": "from pip import main\n\nmain()\n"}
+    small = make_wheel(_ROOM, "pip", "99.0", files=files, scripts={"pip": "pip:main"})
+    make_install(install.parent, small, made["moon1"], made["sun"])
     (install / REQUIREMENTS).write_text("sun\nmoon>=1\n")
 
 
@@ -79,7 +90,7 @@ def _case(recovery: str, check: str, broken, **more) -> Case:
     return Case(recovery=recovery, check=check, break_install=broken, **values | more)
 
 
-_PIP = next(iter(pip_wheel().name.split("-py3")))
+_PIP = pip_wheel().name.partition("-py3")[0] + ".dist-info"
 CASES = (
     _case(
         "recreate_environment", "python.target", lose_python,
@@ -91,7 +102,7 @@ CASES = (
     ),
     _case(
         "restore_pip", "python.pip", remove_pip, spoil=link_the_environment,
-        replaces=(f"{ENV}/bin", _site(f"{_PIP}.dist-info")),
+        replaces=(f"{ENV}/bin", _site("pip"), _site("pip-99.0.dist-info"), _site(_PIP)),
     ),
     _case(
         "write_clean_requirements", "python.requirement-lines", ask_for_a_module_of_python,

@@ -243,11 +243,11 @@ def test_a_python_of_the_preferred_version_comes_first_and_none_of_the_environme
     assert found(">=3.10", "3.12", "") == "3.12.1"
     assert found(">=3.10", "3.9", "") == "3.11.4"
     assert found(">=3.10,<3.11", "3.12", "") == "3.10.0"
-    assert found(">=3.13", "", "") is None
-    assert found(">=3.10", "", str(tmp_path / "real")) is None
-    kept = tmp_path / "uv" / "cpython-3.14.0-linux" / "bin" / "python3"
-    program(kept, f'#!/bin/sh\necho \'["{kept}", "3.14.0", "cpython"]\'\n')
-    assert found(">=3.14", "", "") == "3.14.0"
+    assert found(">=3.15", "", "") is None
+    assert found(">=3.10", "", str(tmp_path / "real")) == VERSION  # the one that runs us
+    kept = tmp_path / "uv" / "cpython-3.15.0-linux" / "bin" / "python3"
+    program(kept, f'#!/bin/sh\necho \'["{kept}", "3.15.0", "cpython"]\'\n')
+    assert found(">=3.15", "", "") == "3.15.0"
 
 
 def test_the_kind_of_program_behind_an_answer_is_told(tmp_path):

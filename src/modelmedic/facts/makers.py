@@ -86,11 +86,12 @@ def ask(python: Path) -> Maker | None:
 
 
 def _candidates(preferred: str) -> Iterator[Path]:
-    """Give interpreters: those on PATH, then those that uv and pyenv keep; each file once."""
+    """Give interpreters: on PATH, then those that uv and pyenv keep, then ours; each file once."""
     names = (f"python{preferred}", *_NAMES) if preferred else _NAMES
     on_path = (Path(found) for name in names if (found := shutil.which(name)))
+    ours = Path(getattr(sys, "_base_executable", "") or sys.executable)
     seen: set[str] = set()
-    for python in (*on_path, *_kept(preferred)):
+    for python in (*on_path, *_kept(preferred), ours):
         key = os.path.normcase(os.path.realpath(python)) + python.name
         if key not in seen and len(seen) < _MOST:
             seen.add(key)
