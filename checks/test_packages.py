@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+from modelmedic.compat import failures
 from modelmedic.context import Context
 from modelmedic.errors import CannotTell, Unhealthy
 from modelmedic.facts import interpreter, packages
@@ -16,29 +17,6 @@ from modelmedic.text import counted, printable
 
 Degraded = Callable[..., None]
 _SHOWN = 4  # conflicts spelled out in a message; all of them are counted
-# What a missing or unfitting package is known as in docs/failures: (name, is it missing).
-_FAILURES = {
-    ("ftfy", True): "ftfy-missing",
-    ("librosa", True): "undeclared-imports-at-top-level",
-    ("decord", True): "undeclared-imports-at-top-level",
-    ("peft", True): "undeclared-imports-at-top-level",
-    ("peft", False): "peft-needs-newer-transformers",
-    ("flash-attn", True): "flash-attn-missing-assert",
-    ("diffusers", False): "diffusers-too-old",
-    ("numpy", False): "numpy2-abi",
-    ("opencv-python", False): "opencv-vs-numpy-pin",
-    ("huggingface-hub", False): "transformers-hub-tokenizers-skew",
-    ("tokenizers", False): "transformers-hub-tokenizers-skew",
-    ("transformers", False): "transformers-hub-tokenizers-skew",
-}
-_CONFLICTS = {
-    ("opencv-python", "numpy"): "opencv-vs-numpy-pin",
-    ("transformers", "huggingface-hub"): "transformers-hub-tokenizers-skew",
-    ("transformers", "tokenizers"): "transformers-hub-tokenizers-skew",
-    ("peft", "transformers"): "peft-needs-newer-transformers",
-    ("torchvision", "torch"): "torchvision-nms",
-    ("torchaudio", "torch"): "torchvision-nms",
-}
 
 
 def warm(facts: FactBook) -> None:
@@ -106,7 +84,7 @@ def test_installed_packages_agree(facts: FactBook, profile: Profile, context: Co
             + (f"; and {more} more." if more > 0 else "."),
             "Most often a later install changed a package that others pin.",
             settle_command(facts, found, profile, conflicts),
-            failure_id=_CONFLICTS.get((first.name, first.other)),
+            failure_id=failures.of_pair(first.name, first.other),
             subject=first.name,
             evidence={f"conflict_{n}": printable(c.words) for n, c in enumerate(conflicts, 1)},
         )
@@ -179,7 +157,7 @@ def _unfit(
         what,
         requirement.trap,
         install_command(facts, found, [requirement.spec]),
-        failure_id=_FAILURES.get((requirement.name, version is None)),
+        failure_id=failures.of_package(requirement.name, is_missing=version is None),
         subject=requirement.name,
         evidence={"requirement": requirement.spec, "installed_version": version},
     )

@@ -115,6 +115,13 @@ def _check(function: Any, marks: dict[str, Any], where: str) -> Check:
     )
 
 
+def offered(check: Check, healers: dict[str, Recovery]) -> tuple[str, ...]:
+    """Return the recoveries a check may use: those it names, else all of its family, by rank."""
+    of_family = (entry for entry in healers.values() if entry.family == check.family)
+    ranked = sorted(of_family, key=lambda entry: (entry.order, entry.name))
+    return check.using or tuple(entry.name for entry in ranked)
+
+
 def recoveries() -> dict[str, Recovery]:
     """Return every recovery of the room by name."""
     found = {}
@@ -141,17 +148,18 @@ def page() -> str:
     for area, title in AREAS.items():
         here = [check for check in known if check.area == area]
         if here:
-            parts += [f"## {title}\n", _table(here)]
+            parts += [f"## {title}\n", _table(here, healers)]
             parts += [_paragraphs(check, healers, texts.get(check.id, "")) for check in here]
-    parts += ["## Recoveries\n", *[_recovery(entry, known) for entry in healers.values()]]
+    parts += ["## Recoveries\n"]
+    parts += [_recovery(entry, known, healers) for entry in healers.values()]
     return "\n".join(parts).rstrip() + "\n"
 
 
-def _table(here: list[Check]) -> str:
+def _table(here: list[Check], healers: dict[str, Recovery]) -> str:
     rows = ["| Check | Holds when | Severity | Repaired |", "|---|---|---|---|"]
     rows += [
         f"| [`{check.id}`](#{check.anchor}) | {check.title} | {check.severity} | "
-        f"{'yes' if check.family else 'no'} |"
+        f"{'yes' if offered(check, healers) else 'no'} |"
         for check in here
     ]
     return "\n".join(rows) + "\n"
@@ -165,10 +173,9 @@ def _paragraphs(check: Check, healers: dict[str, Recovery], text: str) -> str:
         facts.append("judged in a finished install")
     if check.needs:
         facts.append("needs " + ", ".join(f"[`{n}`](#{n.replace('.', '-')})" for n in check.needs))
-    family = [entry.name for entry in healers.values() if entry.family == check.family]
     healed = [
         f"- `--heal` may use [`{name}`](#{_slug(name)}): {healers[name].title}"
-        for name in check.using or family
+        for name in offered(check, healers)
     ]
     if check.family and not healed:
         healed = [f"- `--heal` asks the family `{check.family}`."]
@@ -179,9 +186,10 @@ def _paragraphs(check: Check, healers: dict[str, Recovery], text: str) -> str:
     return "\n".join(lines)
 
 
-def _recovery(entry: Recovery, known: list[Check]) -> str:
+def _recovery(entry: Recovery, known: list[Check], healers: dict[str, Recovery]) -> str:
     title, _blank, more = inspect.cleandoc(entry.function.__doc__ or "").partition("\n")
-    uses = ", ".join(f"[`{c.id}`](#{c.anchor})" for c in known if entry.name in c.using)
+    users = [check for check in known if entry.name in offered(check, healers)]
+    uses = ", ".join(f"[`{check.id}`](#{check.anchor})" for check in users)
     facts = [f"- {line.strip()}" for line in more.splitlines() if line.strip()]
     facts += [f"- Risk: {entry.risk} (its cost may raise it). Family: `{entry.family}`."]
     facts += [f"- Offered to: {uses or 'no check'}."]

@@ -95,6 +95,9 @@ def _make(install: Path, url: str) -> None:
     pip_venv(install / ENV, *(wheels()[name] for name in names), index=url)
     for program in (install / ENV / "bin").glob("pip*"):
         program.unlink()  # the kit copies the install: they would name another environment
+    for record in site_packages(install / ENV / "bin/python").glob("pip-*/RECORD"):
+        lines = record.read_text().splitlines(keepends=True)
+        record.write_text("".join(line for line in lines if "bin/pip" not in line))
 
 
 def _pip(install: Path, *arguments: str) -> None:

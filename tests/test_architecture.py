@@ -26,7 +26,7 @@ LAYERS = (
     ("commands", "purity", "rooms", "bootstrap"),
     ("profile.model", "context", "findings", "testing"),
     ("facts",),
-    ("profile", "needs", "discovery"),
+    ("profile", "compat", "needs", "discovery"),
     (
         "operations",
         "installer",

@@ -44,6 +44,21 @@ def test_profiles_are_listed_shown_and_their_schema_printed(modelmedic):
     assert json.loads(modelmedic("profile", "schema").stdout)["$schema"]
 
 
+def test_what_goes_together_is_printed_with_its_source_and_how_sure_it_is(modelmedic):
+    text = modelmedic("profile", "compat").stdout
+    assert text.startswith("What goes together, as of 2026-")
+    assert "  cuda_family 13: min driver linux 580; min driver windows 580\n" in text
+    assert "    not certain (memory): " in text
+    assert "    certain (doc): https://docs.nvidia.com/" in text
+    table = json.loads(modelmedic("profile", "compat", "--json").stdout)
+    assert table["as_of"] in text
+    by_cite = {row["cite"]: row for row in table["rows"]}
+    assert len(by_cite) == len(table["rows"])
+    assert all(f"  {cite}: " in text for cite in by_cite)
+    assert by_cite["torch 2.8.0"]["cuda_tags"] == ["cu126", "cu128", "cu129"]
+    assert by_cite["gpu_arch 12.0"]["is_certain"] is False
+
+
 def test_an_unknown_profile_is_wrong_use(modelmedic):
     done = modelmedic("profile", "show", "nonsense")
     assert done.returncode == 4

@@ -168,6 +168,9 @@ def _add_profile(commands: argparse._SubParsersAction[_Parser]) -> None:
     )
     wheels.add_argument("--output", type=Path, required=True, help="the folder for them")
     wheels.set_defaults(call=_profile_wheelhouse)
+    compat = verbs.add_parser("compat", help="which driver, card, torch and packages go together")
+    compat.add_argument("--json", action="store_true", help="as one JSON document")
+    compat.set_defaults(call=_profile_compat)
     schema = verbs.add_parser("schema", help="the JSON Schema that editors complete from")
     schema.set_defaults(call=_profile_schema)
 
@@ -212,6 +215,14 @@ def _profile_wheelhouse(options: argparse.Namespace) -> int:
     for spec in left_out:
         print(f"Left out, for the index has no wheel of it: {spec}", file=sys.stderr)
     print(f"{folder}: {len(found.items)} wheels. Use it with --wheelhouse={folder}")
+    return EXIT_OK
+
+
+def _profile_compat(options: argparse.Namespace) -> int:
+    from modelmedic.compat import describing, table
+
+    known = table.load()
+    print(describing.as_json(known) if options.json else describing.describe(known))
     return EXIT_OK
 
 

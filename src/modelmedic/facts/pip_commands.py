@@ -24,6 +24,14 @@ def install_command(facts: FactBook, found: interpreter.Interpreter, arguments: 
     return packages.shell_words([found.target, "-m", "pip", "install", *arguments])
 
 
+def uninstall_command(facts: FactBook, found: interpreter.Interpreter, names: list[str]) -> str:
+    """Return the command that removes distributions from the target, by whatever can do it."""
+    venv = facts.get(environment.read_environment)
+    if "pip" not in found.installed and venv.maker == "uv":
+        return packages.shell_words(["uv", "pip", "uninstall", "--python", found.target, *names])
+    return packages.shell_words([found.target, "-m", "pip", "uninstall", "-y", *names])
+
+
 def new_environment(facts: FactBook) -> str:
     """Return how to make an environment beside what is there; nothing is replaced by it."""
     requires = facts.profile.python.requires

@@ -23,7 +23,8 @@ from modelmedic.limits import TimeoutManager
 from modelmedic.text import printable
 
 _ASKED_AGAIN = frozenset({"network", "hash"})
-_TRIES = 2  # on top of pip's own five for each connection
+_TRIES = 2
+_RETRIES = 2  # of pip, for each connection; its own five take 8 s where nothing listens
 _LISTING_SECONDS = 60.0
 _REPORT_BYTES = 32 << 20  # metadata of 150 packages with their descriptions is about 5 MB
 _SHARE = 0.9  # of the limit: our own message comes before that of whoever waits
@@ -175,7 +176,7 @@ def _places(installer: Installer) -> list[str]:
 def _run(installer: Installer, arguments: list[str], deadline_seconds: float) -> commands.Completed:
     argv = [str(installer.host), "-I", "-B", "-m", "pip", "--disable-pip-version-check"]
     # Not from pip's cache: a wheel that was cut short once is served from there again.
-    argv += ["--no-input", "--no-cache-dir"]
+    argv += ["--no-input", "--no-cache-dir", f"--retries={_RETRIES}"]
     argv += [] if installer.host == installer.python else ["--python", str(installer.python)]
     env = environment(is_alone=bool(installer.index) or installer.is_offline)
     if installer.settings:

@@ -13,7 +13,7 @@ from modelmedic.installer import words
 from modelmedic.installer.words import InstallerRefused
 from modelmedic.operations.set_distributions import SetDistributions
 from modelmedic.profile.model import Requirement
-from modelmedic.strategies import resolving
+from modelmedic.strategies import resolving, stacks
 from modelmedic.strategies.environment import TORCH, Target, exchange, target
 from modelmedic.strategies.resolving import Found
 from modelmedic.text import printable
@@ -31,6 +31,8 @@ def plan_reinstall(facts: FactBook, context: Context, subject: str) -> Iterator[
     broken = [d for d in place.own if d.key == subject and _is_torn(place, d)]
     if not broken:
         raise NotItsCase(f"{printable(subject)} is not half installed.")
+    if _twins(place, subject):
+        raise NotItsCase(f"Another package wrote over the files of {printable(subject)}.")
     item = broken[0]
     if item.direct:
         raise RecoveryRefused(
@@ -56,11 +58,7 @@ def plan_settle(facts: FactBook, context: Context, subject: str) -> Iterator[Set
         RecoveryRefused: There are no two, or none of them fits.
     """
     place = target(facts, context)
-    twins = [
-        c
-        for c in place.conflicts()
-        if c.kind in {"duplicate", "shared-module"} and subject in {c.name, c.other}
-    ]
+    twins = _twins(place, subject)
     if not twins:
         raise NotItsCase(f"{printable(subject)} is there once, and nothing else brings its module.")
     names = {twins[0].name, twins[0].other}
@@ -100,8 +98,10 @@ def plan_settle_versions(
         RecoveryRefused: Nothing contradicts, or there is no set that agrees.
     """
     place = target(facts, context)
-    wanted = wishes(context, place, subject)
-    found = resolving.resolve(facts, context, place, wanted)
+    change = stacks.change_of(facts, context, place)
+    wanted = _wishes_beside(context, place, subject, is_settled=change is not None)
+    lines = (*wanted, *(change.other_pins if change else ()))
+    found = stacks.with_torch(facts, context, place, change, lines)
     if not any(item.key in place.found.installed for item in found.items):
         raise NotItsCase("No version of what is installed has to change.")
     yield _exchange(context, place, found)
@@ -194,6 +194,18 @@ def wishes(context: Context, place: Target, subject: str) -> tuple[str, ...]:
     return tuple(lines.values())
 
 
+def _wishes_beside(
+    context: Context, place: Target, subject: str, *, is_settled: bool
+) -> tuple[str, ...]:
+    """Return the requirements as `wishes` does; none where the table alone says what to change."""
+    try:
+        return wishes(context, place, subject)
+    except NotItsCase:
+        if is_settled:
+            return ()
+        raise
+
+
 def refuse_choice(place: Target, lines: tuple[str, ...]) -> None:
     """Refuse to choose a torch for somebody who has none: it depends on card and driver.
 
@@ -263,6 +275,12 @@ def _is_torn(place: Target, item: Distribution) -> bool:
         c for c in place.conflicts() if c.kind in _NOT_WHOLE and c.name == item.key
     ]
     return bool(own or item.missing_count or item.short_count)
+
+
+def _twins(place: Target, subject: str) -> list[Conflict]:
+    """Return where a distribution is there twice, or shares its module with another."""
+    kinds = {"duplicate", "shared-module"}
+    return [c for c in place.conflicts() if c.kind in kinds and subject in {c.name, c.other}]
 
 
 def _kept(context: Context, place: Target, names: set[str]) -> Distribution:

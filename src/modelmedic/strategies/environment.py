@@ -137,10 +137,9 @@ def after(
 
 def touches_torch(operation: SetDistributions) -> bool:
     """Return whether torch or what is built for it becomes another version."""
-    old = {tuple(packages.name_from_entry(entry)) for entry, _sha256 in operation.remove}
-    known = {(packages.normalised(name), version) for name, version in old}
-    changed = {(item.key, item.version) for item in operation.items}
-    return any(key in TORCH for key, _version in changed ^ known if (key, _version) in changed)
+    told = (packages.name_from_entry(entry) for entry, _sha256 in operation.remove)
+    old = {(packages.normalised(name), version) for name, version in told}
+    return any(i.key in TORCH and (i.key, i.version) not in old for i in operation.items)
 
 
 def _refuse_new_conflicts(
