@@ -22,13 +22,14 @@ from python_support import POSIX, add_package, program, site_packages
 from support import make_facts, make_profile
 from wheel_support import make_wheel
 
+from modelmedic.compat.stack import Card, Machine
 from modelmedic.errors import NotItsCase, RecoveryRefused
 from modelmedic.facts import makers
 from modelmedic.facts.installed_on_disk import read_installed
 from modelmedic.healing.engine import Engine, Plan
 from modelmedic.installer.report import Pinned
 from modelmedic.profile.model import Hardware, PythonNeeds, Requirement
-from modelmedic.strategies import recreation
+from modelmedic.strategies import recreation, torch_choice
 
 pytestmark = POSIX
 MINOR = f"3.{sys.version_info[1]}"
@@ -214,6 +215,23 @@ def test_a_first_environment_never_gets_a_torch_that_cannot_use_the_card(tmp_pat
     recreation._refuse_less_able(facts, torch("2.8.0+cu128"))
     with pytest.raises(RecoveryRefused, match="torch without CUDA only"):
         recreation._refuse_less_able(facts, torch("2.9.0"))
+
+
+def test_a_first_environment_gets_the_torch_that_the_driver_and_the_card_can_run():
+    """compat.toml, torch 2.8.0 and 2.11: CUDA 12.8 needs driver 525 or 570, CUDA 13 needs 580."""
+    asked = {"torch": "torch>=2.4", "torchvision": "torchvision>=0.19", "tqdm": "tqdm"}
+    card = Card("RTX 4090", (8, 9))
+    old = Machine("linux", "x86_64", "3.11.7", "550.54.14", (card,), "2.35")
+    pins, pages = torch_choice.choose(old, asked, make_profile())
+    assert set(pins) == {"torch", "torchvision"}
+    assert pins["torch"].startswith("torch==2.")
+    tag = pages[0].split("/")[-3]
+    assert tag.startswith("cu12")  # what a driver below 580 serves
+    assert pages == tuple(
+        f"https://download.pytorch.org/whl/{tag}/{name}/" for name in ("torch", "torchvision")
+    )
+    mute = make_facts(Path("/nowhere"), make_profile())
+    assert torch_choice.read_choice(mute, makers.Maker(MAKER, VERSION), asked) == ({}, ())
 
 
 def test_it_is_no_answer_to_what_a_smaller_repair_cures():

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from modelmedic.errors import RecoveryFailed, RecoveryRefused
-from modelmedic.operations import folder_swap, mounts
+from modelmedic.operations import aside, folder_swap, mounts
 from modelmedic.operations.aside import PARTS, Was
 from modelmedic.operations.base import Cost, Operation, Workshop
 from modelmedic.operations.durable import write_all
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 # for pillow 13.0, 3.4 for pip 23.2, 3.5 for numpy 1.26.4. Once it is there, its true sum counts.
 UNPACKED_RATIO = 4.0
 _SHOWN = 6
+_SHOWN_CHANGES = 60  # versions that become others: who allows it should see them
 _SETTINGS_BYTES = 1 << 20  # a pip.conf has some lines
 
 
@@ -156,6 +157,8 @@ class RecreateEnvironment(Operation):
         """
         if self.inspect(shop, note) == "after":
             self._refuse_changed(shop, note)
+        for part in (note["trial"], note["stage"]):
+            aside.refuse_foreign_place(part, PARTS)
         folder_swap.swap_back(shop, self.path, note)
         for part in (note["trial"], note["stage"]):
             folder_swap.drop(shop, part)
@@ -174,8 +177,8 @@ class RecreateEnvironment(Operation):
                 f"{name} {after[name]} is new" for name in sorted(after.keys() - before.keys())
             ]
             told += [f"{name} goes" for name in sorted(before.keys() - after.keys())]
-        more = [f"and {len(told) - _SHOWN} more change"] if len(told) > _SHOWN else []
-        return told[:_SHOWN] + more
+        rest = len(told) - _SHOWN_CHANGES
+        return told[:_SHOWN_CHANGES] + ([f"and {rest} more change"] if rest > 0 else [])
 
     def _items(self) -> list[Pinned]:
         return [item_of(row) for row in self.install]

@@ -108,7 +108,7 @@ def _operation(
     place = facts.context.place / path / name
     settings = name if place.is_file() and not place.is_symlink() else ""
     found = wished.settle(
-        facts, maker.path, held, needs, is_same=is_same, settings=str(place) if settings else ""
+        facts, maker, held, needs, is_same=is_same, settings=str(place) if settings else ""
     )
     if not held:
         _refuse_less_able(facts, found.items)

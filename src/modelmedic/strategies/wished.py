@@ -11,18 +11,19 @@ from modelmedic.errors import RecoveryRefused
 from modelmedic.facts import packages
 from modelmedic.facts.book import FactBook, probe
 from modelmedic.facts.installed_on_disk import OnDisk
+from modelmedic.facts.makers import Maker
 from modelmedic.installer.pip import Installer
 from modelmedic.installer.report import Pinned, Resolution
 from modelmedic.installer.words import InstallerRefused
 from modelmedic.operations.environment_making import host
 from modelmedic.profile.model import PythonNeeds
 from modelmedic.purity import OWN_PYTHON
-from modelmedic.strategies import resolving, wheelhouse
+from modelmedic.strategies import resolving, torch_choice, wheelhouse
 from modelmedic.strategies.environment import with_sizes
 from modelmedic.text import printable
 
 # Another build of these may not run on the card at all: they keep their version, or it is refused.
-KEPT = frozenset({"torch", "torchvision", "torchaudio"})
+KEPT = torch_choice.FAMILY
 _MOST_TRIES = 12  # each takes pip some seconds
 _CUDA = re.compile(r"\+(cu\d+|rocm[\d.]+|xpu)$")
 
@@ -55,7 +56,7 @@ class _Wishes:
 
 @probe("dependency_install", connects="network", spawns=(OWN_PYTHON, "python*"))
 def read_fresh_set(
-    _facts: FactBook,
+    facts: FactBook,
     python: Path,
     lines: tuple[str, ...],
     settings: str,
@@ -70,7 +71,7 @@ def read_fresh_set(
         python,
         host(python),
         find_links=find_links,
-        is_offline=bool(find_links),
+        is_offline=bool(facts.context.wheelhouse),
         settings=settings,
     )
     try:
@@ -81,7 +82,7 @@ def read_fresh_set(
 
 def settle(
     facts: FactBook,
-    python: Path,
+    maker: Maker,
     held: Sequence[OnDisk],
     needs: PythonNeeds,
     *,
@@ -92,7 +93,7 @@ def settle(
 
     Args:
         facts: The fact book.
-        python: The interpreter it is for.
+        maker: The interpreter it is for.
         held: What the old environment held; empty for a first one.
         needs: What the profile asks for; it wins.
         is_same: Whether the Python is of the same minor version as before.
@@ -101,13 +102,16 @@ def settle(
     Raises:
         RecoveryRefused: There is no such set; names the package.
     """
-    find_links = _places(facts)
+    places = _places(facts)
     wishes = _wishes(held, needs)
+    if not places and not wishes.pinned & KEPT:
+        pins, places = torch_choice.read_choice(facts, maker, wishes.asked)
+        wishes.lines |= {name: [pin] for name, pin in pins.items()}
     is_loose = False
     for _ in range(_MOST_TRIES):
-        found = facts.get(read_fresh_set, python, wishes.all(), settings, find_links)
+        found = facts.get(read_fresh_set, maker.path, wishes.all(), settings, places)
         if isinstance(found, Resolution):
-            return _wished(facts, found, wishes, find_links)
+            return _wished(facts, found, wishes, places)
         _refuse_kept(found, wishes)
         if found.kind == "conflict" and not is_loose:
             is_loose = True
@@ -142,7 +146,8 @@ def _places(facts: FactBook) -> tuple[str, ...]:
 def _wished(
     facts: FactBook, found: Resolution, wishes: _Wishes, find_links: tuple[str, ...]
 ) -> Wished:
-    if find_links:
+    is_offline = bool(facts.context.wheelhouse)
+    if is_offline:
         wheelhouse.refuse_strangers(find_links[0], found.items)
     sizes = facts.get(resolving.read_sizes, tuple(item.url for item in found.items))
     items = sorted(with_sizes(found.items, dict(sizes)), key=lambda item: item.key)
@@ -153,7 +158,7 @@ def _wished(
             f"{printable(bare[0])}.",
             "Without one, nobody could tell good bytes from bad ones.",
         )
-    return Wished(tuple(items), tuple(wishes.left_out), find_links, bool(find_links))
+    return Wished(tuple(items), tuple(wishes.left_out), find_links, is_offline)
 
 
 def _wishes(held: Sequence[OnDisk], needs: PythonNeeds) -> _Wishes:
