@@ -14,7 +14,7 @@ from modelmedic.facts import app_code, interpreter
 from modelmedic.facts.book import FactBook
 from modelmedic.facts.packages import normalised, shell_words
 from modelmedic.facts.pip_commands import install_command
-from modelmedic.facts.requirement_files import LineFault, read_requirement_files
+from modelmedic.facts.requirement_files import LineFault, copy_name, read_requirement_files
 from modelmedic.profile.model import Profile
 from modelmedic.text import counted, printable
 
@@ -177,9 +177,9 @@ def test_the_installed_app_is_complete(facts: FactBook, profile: Profile, contex
     "python.requirement-lines", area="python", needs=["install.folder"], severity="major",
     stage="installed",
 )  # fmt: skip
-@pytest.mark.recover("dependency_failure")
+@pytest.mark.recover("dependency_failure", using=["write_clean_requirements"])
 def test_every_requirement_line_names_a_package(
-    facts: FactBook, profile: Profile, context: Context
+    facts: FactBook, profile: Profile, context: Context, degraded: Degraded
 ) -> None:
     """Every line of the app's lists of requirements is one that pip can install."""
     if not profile.python.is_required:
@@ -187,7 +187,20 @@ def test_every_requirement_line_names_a_package(
     files = facts.get(read_requirement_files)
     if not files:
         pytest.skip("There are no requirements*.txt in the install folder.")
-    faults = [fault for each in files for fault in each.faults]
+    for each in files:
+        if each.faults and each.is_mended:
+            degraded(
+                f"pip cannot install {printable(each.path)}; its copy "
+                f"{copy_name(each.path)} beside it can be installed.",
+                "",
+                shell_words(
+                    [
+                        *(facts.target_python or "python3", "-m", "pip", "install", "-r"),
+                        context.place / copy_name(each.path),
+                    ]
+                ),
+            )
+    faults = [fault for each in files if not each.is_mended for fault in each.faults]
     if faults:
         first = faults[0]
         shown = "; ".join(_line(each) for each in faults[:_SHOWN])

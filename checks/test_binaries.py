@@ -35,7 +35,7 @@ def test_compiled_parts_fit_this_machine(
     """
     if not profile.python.is_required:
         pytest.skip("The profile needs no Python environment.")
-    if context.target_python is None and not context.is_installed:
+    if facts.target_python is None and not context.is_installed:
         pytest.skip("There is no environment yet; the installer makes one.")
     found = facts.get(interpreter.read_interpreter)
     item = found.installed.get(requirement.name)

@@ -134,7 +134,7 @@ def _interpreter(facts: FactBook, profile: Profile, context: Context) -> interpr
     """Return the target's report; skip where there is nothing to ask."""
     if not profile.python.is_required:
         pytest.skip("The profile needs no Python environment.")
-    if context.target_python is None and not context.is_installed:
+    if facts.target_python is None and not context.is_installed:
         pytest.skip("There is no environment yet; the installer makes one.")
     return facts.get(interpreter.read_interpreter)
 

@@ -21,7 +21,7 @@ _SHOWN = 4  # conflicts spelled out in a message; all of them are counted
 
 def warm(facts: FactBook) -> None:
     """Start the target's Python early: every check here asks it."""
-    if facts.profile.python.is_required and facts.context.target_python is not None:
+    if facts.profile.python.is_required and facts.target_python is not None:
         facts.start(interpreter.read_interpreter)
 
 
@@ -98,7 +98,7 @@ def _skip_when_not_asked(profile: Profile) -> None:
 def _interpreter(facts: FactBook, profile: Profile, context: Context) -> interpreter.Interpreter:
     """Return the target's report; skip where there is nothing to ask."""
     _skip_when_not_asked(profile)
-    if context.target_python is None and not context.is_installed:
+    if facts.target_python is None and not context.is_installed:
         pytest.skip("There is no environment yet; the installer makes one.")
     return facts.get(interpreter.read_interpreter)
 

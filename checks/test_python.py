@@ -21,16 +21,16 @@ Degraded = Callable[..., None]
 
 def warm(facts: FactBook) -> None:
     """Start the target's Python early: it takes longer than all the other facts of this area."""
-    if facts.profile.python.is_required and facts.context.target_python is not None:
+    if facts.profile.python.is_required and facts.target_python is not None:
         facts.start(interpreter.read_interpreter)
 
 
 @pytest.mark.check("python.target", area="python", severity="blocker")
-@pytest.mark.guidance("docs/checks.md#python-target")
+@pytest.mark.recover("dependency_failure", using=["create_environment", "recreate_environment"])
 def test_target_python_answers(facts: FactBook, profile: Profile, context: Context) -> None:
     """The Python that the app runs in starts and answers."""
     _skip_when_not_asked(profile)
-    if context.target_python is None:
+    if facts.target_python is None:
         _no_environment(facts, context)
     try:
         facts.get(interpreter.read_interpreter)
@@ -43,7 +43,7 @@ def test_target_python_answers(facts: FactBook, profile: Profile, context: Conte
             fault.next_step or new_environment(facts),
             failure_id="venv-base-python-gone" if fault.kind == "base-gone" else None,
             evidence={
-                "target": printable(context.target_python),
+                "target": printable(facts.target_python),
                 "chosen_because": context.target_reason,
                 "fault": fault.kind,
             },
@@ -51,7 +51,7 @@ def test_target_python_answers(facts: FactBook, profile: Profile, context: Conte
 
 
 @pytest.mark.check("python.version", area="python", needs=["python.target"], severity="blocker")
-@pytest.mark.guidance("docs/checks.md#python-version")
+@pytest.mark.recover("dependency_failure", using=["recreate_environment"])
 def test_python_version_fits(
     facts: FactBook, profile: Profile, context: Context, degraded: Degraded
 ) -> None:
@@ -81,7 +81,7 @@ def test_python_version_fits(
 
 
 @pytest.mark.check("python.environment", area="python", needs=["python.target"], severity="major")
-@pytest.mark.guidance("docs/checks.md#python-environment")
+@pytest.mark.recover("dependency_failure", using=["recreate_environment"])
 def test_environment_is_whole(
     facts: FactBook, profile: Profile, context: Context, degraded: Degraded
 ) -> None:
@@ -104,7 +104,7 @@ def test_environment_is_whole(
 @pytest.mark.check(
     "python.pip", area="python", needs=["python.target"], severity="major", stage="installed"
 )
-@pytest.mark.guidance("docs/checks.md#python-pip")
+@pytest.mark.recover("dependency_failure", using=["restore_pip"])
 def test_pip_works(facts: FactBook, profile: Profile, context: Context, degraded: Degraded) -> None:
     """The environment's own pip starts."""
     found = _interpreter(facts, profile, context)
@@ -160,7 +160,7 @@ def _skip_when_not_asked(profile: Profile) -> None:
 def _interpreter(facts: FactBook, profile: Profile, context: Context) -> interpreter.Interpreter:
     """Return the target's report; skip where there is nothing to ask."""
     _skip_when_not_asked(profile)
-    if context.target_python is None and not context.is_installed:
+    if facts.target_python is None and not context.is_installed:
         pytest.skip("There is no environment yet; the installer makes one.")
     return facts.get(interpreter.read_interpreter)
 

@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 from client_support import served
+from environment_cases import CASES as ENVIRONMENT_CASES
 from package_cases import CASES as PACKAGE_CASES
 
 from modelmedic.context import OWN_FOLDER
@@ -398,4 +399,5 @@ CASES = (
         profile=str(PROFILES / "optional-model.toml"),
     ),
     *PACKAGE_CASES,
+    *ENVIRONMENT_CASES,
 )

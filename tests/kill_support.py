@@ -20,16 +20,19 @@ def main() -> None:
 
     engine = Engine(make_context(Path(told["install"])))
     plan = Plan("r", "c", "n", operations=[kinds.from_json(o) for o in told["operations"]])
-    seen = 0
+    seen = named = 0
+    # Or at the n-th change of one kind whose arguments have a text in them.
+    when, name, nth = told.get("kill_when", ("", "", 0))
 
     def count(event: str, args: tuple[object, ...]) -> None:
-        nonlocal seen
+        nonlocal seen, named
         writes = (
             event == "open" and isinstance(args[2], int) and args[2] & (os.O_WRONLY | os.O_RDWR)
         )
         if event in CHANGES or writes:
             seen += 1
-            if seen == told["kill_at"]:
+            named += event == when and name in str(args)
+            if seen == told["kill_at"] or (when and named == nth):
                 os.kill(os.getpid(), signal.SIGKILL)
 
     if told.get("undo"):

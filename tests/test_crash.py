@@ -21,11 +21,12 @@ CHILD = Path(__file__).with_name("kill_support.py")
 MOST_STEPS = 60
 
 
-def run_child(install, operations, kill_at, *, keep=False, undo=False):
+def run_child(install, operations, kill_at, *, keep=False, undo=False, kill_when=("", "", 0)):
     told = {
         "install": str(install),
         "operations": operations,
         "kill_at": kill_at,
+        "kill_when": kill_when,
         "keep": keep,
         "undo": undo,
     }

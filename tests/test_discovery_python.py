@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from discovery_support import POSIX_ONLY, look, put
 
-from modelmedic import discovery
+from modelmedic.facts import places
 
 
 def make_python(folder: Path) -> Path:
     """Make an environment folder as a venv has it, with our own Python behind a link."""
-    name = discovery._interpreter_names(windows=os.name == "nt")[0]
+    name = places.interpreter_names(windows=os.name == "nt")[0]
     (folder / name).parent.mkdir(parents=True)
     (folder / name).symlink_to(sys.executable)
     return folder / name
@@ -99,5 +99,5 @@ def test_a_given_target_may_be_the_name_of_a_program(tmp_path):
 
 
 def test_windows_places_of_python_differ():
-    assert discovery._interpreter_names(windows=True) == ("Scripts/python.exe", "python.exe")
-    assert discovery._interpreter_names(windows=False)[0] == "bin/python"
+    assert places.interpreter_names(windows=True) == ("Scripts/python.exe", "python.exe")
+    assert places.interpreter_names(windows=False)[0] == "bin/python"

@@ -65,6 +65,8 @@ def _before(step: Step) -> str:
     if old is None:
         return f"nothing at {step.operation['path']}"
     kept = step.note.get("aside")
+    if step.operation["kind"] == "recreate_environment":
+        return f"{step.operation['path']}: {len(step.operation['held'])} packages; kept as {kept}"
     what = "replaced bytes kept" if step.operation["kind"] == "write_blocks" else "kept"
     where = f"; {what} as {kept}" if kept else ""
     return f"{step.operation['path']}: {_size(old)}, written {_moment(old)}{where}"
@@ -79,6 +81,9 @@ def _after(operation: Mapping[str, Any], note: Mapping[str, Any]) -> str:
             return f"{operation['target']}: the same file, {_size(note['old'])}"
         case "set_aside":
             return f"nothing at {path}"
+        case "recreate_environment":
+            held = ", ".join(note["holds"])
+            return f"{path}: Python {operation['version']} with {held}, each proven by its sha256"
         case "set_distributions":
             names = [f"{item[0]} {item[1]}, sha256 {item[3]}" for item in operation["install"]]
             return f"{path}: {'; '.join(names) or 'without them'}"

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from modelmedic import rooms
 from modelmedic.context import Context
 from modelmedic.errors import BadInstall
+from modelmedic.facts.places import environment_in, is_folder, is_there, python_in
 from modelmedic.profile.model import ModelRepo, Profile
 from modelmedic.text import printable
 
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
 # Files with these endings hold weights; a config.json or README.md lies in any folder.
 _WEIGHTS = (".safetensors", ".pth", ".pt", ".ckpt", ".bin", ".gguf", ".onnx")
-_ENVIRONMENTS = (".venv", "venv", "python_embeded")  # the last as portable Windows builds spell it
 
 
 def discover(
@@ -95,7 +95,7 @@ def completed(context: Context) -> Context:
     """
     models = context.profile.models
     is_known = all(model.files and all(f.is_known for f in model.files) for model in models)
-    is_there = any(_is_folder(context.model_dir(model)) for model in models)
+    is_there = any(is_folder(context.model_dir(model)) for model in models)
     if is_known or not (is_there or context.manifests):
         return context
     from modelmedic.facts import references  # here: most profiles say everything
@@ -110,24 +110,6 @@ def model_folder(place: Path, model: ModelRepo) -> str:
     """
     held = (folder for folder in model.folders if _holds(place, folder, model))
     return next(held, model.folders[0] if model.folders else ".")
-
-
-def python_in(folder: Path) -> Path | None:
-    """Return the interpreter of an environment folder, links not followed; None if it has none.
-
-    One whose base Python is gone (a dangling link, or only pyvenv.cfg left) counts: that it is
-    broken is for the checks to say.
-    """
-    names = _interpreter_names(windows=os.name == "nt")
-    for name in names:
-        if _is_there(folder / name) and not _is_folder(folder / name):
-            return folder / name
-    return folder / names[0] if _is_there(folder / "pyvenv.cfg") else None
-
-
-def _interpreter_names(*, windows: bool) -> tuple[str, ...]:
-    """Return where an environment folder has its Python, the place of a venv first."""
-    return ("Scripts/python.exe", "python.exe") if windows else ("bin/python", "bin/python3")
 
 
 def _find_install(profile: Profile, given: str | None, cwd: Path) -> tuple[Path | None, str]:
@@ -168,7 +150,7 @@ def _find_target(
 ) -> tuple[Path | None, str]:
     if given:
         return _given_target(given, cwd, environ), "given"
-    if install and (found := _environment(install)):
+    if install and (found := environment_in(install)):
         return found, f"the install folder has {found.relative_to(install).parts[0]}"
     active = environ.get("VIRTUAL_ENV", "")
     if not active or "\0" in active:
@@ -183,10 +165,10 @@ def _find_target(
 def _given_target(given: str, cwd: Path, environ: Mapping[str, str]) -> Path:
     """Return the interpreter given; whether it is there and works is for the checks to say."""
     path = _absolute(given, cwd)
-    if _is_folder(path):
+    if is_folder(path):
         return python_in(path) or path
     has_separator = os.sep in given or (os.altsep or os.sep) in given
-    if not has_separator and not _is_there(path):
+    if not has_separator and not is_there(path):
         found = shutil.which(given, path=environ.get("PATH", os.defpath))
         return Path(cwd, found) if found else path
     return path
@@ -209,13 +191,9 @@ def _find_stage(
         return "installed", "the download cache holds a model of the profile"
     if any(_holds(install, folder, model) for model in profile.models for folder in model.folders):
         return "installed", "the install folder holds a model of the profile"
-    if _environment(install):
+    if environment_in(install):
         return "installed", "the install folder holds a Python environment"
     return "preflight", "the install folder holds neither weights nor a Python environment"
-
-
-def _environment(install: Path) -> Path | None:
-    return next(filter(None, (python_in(install / name) for name in _ENVIRONMENTS)), None)
 
 
 def _holds(place: Path, folder: str, model: ModelRepo) -> bool:
@@ -224,13 +202,13 @@ def _holds(place: Path, folder: str, model: ModelRepo) -> bool:
     Of a model whose files are not known, the folder of its name is all that can be asked for.
     """
     root = place if folder == "." else place.joinpath(*folder.split("/"))
-    if not _is_folder(root):
+    if not is_folder(root):
         return False
     if not model.files:
         return folder != "."
     weights = [file for file in model.files if file.path.lower().endswith(_WEIGHTS)]
     telling = weights if folder == "." and weights else model.files
-    return any(_is_there(root.joinpath(*file.path.split("/"))) for file in telling)
+    return any(is_there(root.joinpath(*file.path.split("/"))) for file in telling)
 
 
 def _absolute(given: str, cwd: Path) -> Path:
@@ -274,19 +252,3 @@ def _usable(folder: Path, origin: str) -> Path:
         f"{name} is a {'file' if stat.S_ISREG(mode) else 'device or pipe'}, not a folder.",
         next_step="Give another --install-dir.",
     )
-
-
-def _is_folder(path: Path) -> bool:
-    try:
-        return stat.S_ISDIR(os.stat(path).st_mode)  # noqa: PTH116 - is_dir raises on some errors
-    except (OSError, ValueError):
-        return False
-
-
-def _is_there(path: Path) -> bool:
-    """Return whether the name exists, whatever it is; False when that cannot be told."""
-    try:
-        os.lstat(path)
-    except (OSError, ValueError):
-        return False
-    return True

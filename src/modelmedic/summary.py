@@ -115,7 +115,7 @@ def attempt_lines(attempt: Attempt) -> list[str]:
     fetched = f", {size(attempt.bytes_fetched)} fetched" if attempt.bytes_fetched else ""
     lines = wrapped(f"{attempt.recovery}: {attempt.verdict}{spent}{fetched}")
     for operation in attempt.operations:
-        lines += wrapped(f"- {operation['text']}", indent="  ")
+        lines += _operation_lines(operation["text"])
     if attempt.error:
         lines += wrapped(attempt.error, indent="    ")
     if attempt.verdict == "not healed" and (now := attempts.recheck(asdict(attempt))):
@@ -135,7 +135,7 @@ def plan_lines(plan: Mapping[str, Any]) -> list[str]:
     if plan["rate_interval"] is not None:
         spent.append(plan["worked"])
     first = f"{plan['recovery']} would ({', '.join([plan['risk'], *spent])}):"
-    lines = [wrapped(f"- {operation['text']}", indent="  ") for operation in plan["operations"]]
+    lines = [_operation_lines(operation["text"]) for operation in plan["operations"]]
     return [first, *(line for each in lines for line in each)]
 
 
@@ -315,6 +315,12 @@ def _first_step(found: Examination) -> str:
     waiting = Counter(f.blocked_by for f in found.findings if f.blocked_by)
     bad.sort(key=lambda finding: -waiting[finding.check])
     return f"{printable_lines(bad[0].next)} [{bad[0].check}]" if bad else ""
+
+
+def _operation_lines(text: str) -> list[str]:
+    """Return what an operation does; the lines of a diff that follows stay lines."""
+    first, *rest = text.split("\n")
+    return [*wrapped(f"- {first}", indent="  "), *(f"      {printable_lines(x)}" for x in rest)]
 
 
 def wrapped(text: str, indent: str = "", hang: str = "  ") -> list[str]:

@@ -8,11 +8,13 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
+from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from modelmedic import purity
 from modelmedic.context import Context
 from modelmedic.errors import CannotTell
+from modelmedic.facts.places import environment_in
 from modelmedic.limits import TimeoutManager
 from modelmedic.profile.model import Profile
 
@@ -73,6 +75,14 @@ class FactBook:
     def profile(self) -> Profile:
         """Return the profile of the run."""
         return self.context.profile
+
+    @property
+    def target_python(self) -> Path | None:
+        """Return the Python that the app runs in, also one that a repair of this run made."""
+        given = self.context.target_python
+        if given is not None or not self.context.is_installed:
+            return given
+        return environment_in(self.context.place)
 
     def get(self, probe: Probe[T], *args: object) -> T:
         """Return what ``probe`` read, waiting for it if it still runs.
@@ -151,7 +161,7 @@ class FactBook:
             f"the probe {probe.__module__.rpartition('.')[2]}.{probe.__name__}",
             getattr(probe, "promise", purity.Promise()),
             self.context.scratch_name,
-            self.context.target_python,
+            self.target_python,
         )
         return purity.watching(watch)
 

@@ -56,7 +56,7 @@ def read_environment(facts: FactBook) -> Environment:
     Raises:
         CannotTell: There is no target, or its pyvenv.cfg cannot be read.
     """
-    target = facts.context.target_python
+    target = facts.target_python
     if target is None:
         raise CannotTell("There is no target Python to look at.", facts.context.target_reason)
     return look_at_environment(target)

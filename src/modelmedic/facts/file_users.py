@@ -1,4 +1,4 @@
-"""Processes that have certain files open, have them mapped, or run them."""
+"""Processes that have certain files open or mapped, or run them; of folders, what lies in them."""
 
 from __future__ import annotations
 
@@ -15,14 +15,25 @@ if TYPE_CHECKING:
 
 MAX_SECONDS = 8.0  # as long as the search of processes.py; who was not seen by then is not claimed
 OPEN, MAPPED, RUNS = "has it open", "has it mapped", "runs it"
+STANDS = "stands in it"
+# Of a folder: what lies in it is opened, mapped or run.
+_IN_FOLDER = {
+    OPEN: "has a file of it open",
+    MAPPED: "has a file of it mapped",
+    RUNS: "runs from it",
+    STANDS: "has it as its current folder",
+}
 # Programs whose first argument is the program; of others (editors, pagers) it is just a file.
 _INTERPRETERS = ("python", "pypy", "bash", "sh", "dash", "zsh")
 _PATH_FIELD = 6  # man 5 proc_pid_maps: address, perms, offset, device, inode, path
 
 
+_Held = Iterator[tuple[str, str, Callable[[], int]]]
+
+
 @dataclass(frozen=True, slots=True)
 class FileUser:
-    """One process that uses one of the files. ``way`` says how: `OPEN`, `MAPPED` or `RUNS`."""
+    """One process that uses one of the files. ``way`` says how, as a clause."""
 
     pid: int
     program: str
@@ -39,6 +50,12 @@ class _Files:
 
     by_path: dict[str, str]
     by_inode: dict[tuple[str, int], str]
+    by_folder: dict[str, str]  # those that are folders; the path ends with a separator
+
+    def folder_of(self, path: str) -> str | None:
+        """Return which of the folders a path lies in, or is."""
+        name = path + os.sep
+        return next((s for folder, s in self.by_folder.items() if name.startswith(folder)), None)
 
     def subject_of(self, path: str, inode: Callable[[], int]) -> str | None:
         """Return which of the files this is; the inode is asked for only if the name fits."""
@@ -58,7 +75,7 @@ def read_users(install: Path, subjects: Sequence[str]) -> list[FileUser]:
 
     Args:
         install: The install folder.
-        subjects: Paths of existing files, relative to it.
+        subjects: Paths of existing files and folders, relative to it.
     """
     if not subjects:
         return []
@@ -81,46 +98,73 @@ def read_users(install: Path, subjects: Sequence[str]) -> list[FileUser]:
 
 
 def _files(install: Path, subjects: Iterable[str]) -> _Files:
-    by_path, by_inode = {}, {}
+    by_path, by_inode, by_folder = {}, {}, {}
     folder = os.path.realpath(install)
     for subject in subjects:
         path = os.path.normpath(Path(folder, *subject.split("/")))
         for each in {path, os.path.realpath(path)}:  # a link's readers hold what it leads to
             by_path[each] = subject
+            if os.path.isdir(each):  # noqa: PTH112
+                by_folder[each + os.sep] = subject
             try:
                 inode = os.stat(each, follow_symlinks=False).st_ino  # noqa: PTH116
             except OSError:
                 continue
             by_inode[os.path.basename(each), inode] = subject  # noqa: PTH119
-    return _Files(by_path, by_inode)
+    return _Files(by_path, by_inode, by_folder)
 
 
 def _use_of(process: psutil.Process, files: _Files) -> tuple[str, str] | None:
     """Return how a process uses one of the files, and which; None when it does not."""
     import psutil
 
-    for path in _programs(process):
-        if path in files.by_path:
-            return RUNS, files.by_path[path]
     try:
-        for way, path, inode in _held(process):
-            subject = files.subject_of(path, inode)
-            if subject is not None:
-                return way, subject
+        for way, path, inode in _uses(process):
+            if (subject := files.folder_of(path)) is not None:
+                return _IN_FOLDER[way], subject
+            found = files.subject_of(path, inode) if way != STANDS else None
+            if found is not None:
+                return way, found
     except psutil.Error:
         return None  # gone, or not ours to see
     return None
 
 
+def _uses(process: psutil.Process) -> _Held:
+    """Give how, path and inode of all that a process uses."""
+    for path in _programs(process):
+        yield RUNS, path, lambda: -1
+    yield STANDS, process.info["cwd"] or os.sep, lambda: -1
+    yield from _held(process)
+
+
 def _programs(process: psutil.Process) -> Iterator[str]:
-    """Give the program of a process, and the script that an interpreter runs."""
+    """Give the program of a process, the name it was started by, and an interpreter's script.
+
+    A Python of an environment is a link on POSIX: only the name it was started by tells of it, or
+    where that is a bare one, the variable that activating the environment sets.
+    """
     exe, command = process.info["exe"] or "", process.info["cmdline"] or []
     yield exe
-    if len(command) > 1 and Path(exe or command[0]).name.startswith(_INTERPRETERS):
-        yield os.path.normpath(Path(process.info["cwd"] or "", command[1]))
+    if not command:
+        return
+    here = process.info["cwd"] or ""
+    is_interpreter = Path(exe or command[0]).name.startswith(_INTERPRETERS)
+    if os.path.basename(command[0]) != command[0]:  # noqa: PTH119
+        yield os.path.normpath(Path(here, command[0]))
+    elif is_interpreter and (active := _active_environment(process)):
+        yield os.path.normpath(Path(active, command[0]))
+    if len(command) > 1 and is_interpreter and not command[1].startswith("-"):
+        yield os.path.normpath(Path(here, command[1]))
 
 
-_Held = Iterator[tuple[str, str, Callable[[], int]]]
+def _active_environment(process: psutil.Process) -> str:
+    import psutil
+
+    try:
+        return process.environ().get("VIRTUAL_ENV", "")
+    except (psutil.Error, OSError):
+        return ""
 
 
 def _linux_held(process: psutil.Process) -> _Held:

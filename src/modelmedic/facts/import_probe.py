@@ -67,7 +67,7 @@ def read_import(facts: FactBook, module: str) -> Import:
     Raises:
         CannotTell: There is no target, it does not start, or the import did not end in time.
     """
-    target = facts.context.target_python
+    target = facts.target_python
     if target is None:
         raise CannotTell("There is no target Python to ask.", facts.context.target_reason)
     seconds = TimeoutManager().get_timeout(_LIMIT) * _OWN_SHARE

@@ -151,7 +151,7 @@ def _question(place: Path | None) -> str:
 
 
 def _target(facts: FactBook) -> Path:
-    target = facts.context.target_python
+    target = facts.target_python
     if target is None:
         raise InterpreterFault("There is no target Python to ask.", facts.context.target_reason)
     return target

@@ -62,7 +62,7 @@ def read_kernels(facts: FactBook) -> Kernels:
     Raises:
         CannotTell: There is no target, it does not start, or it did not end in time.
     """
-    target = facts.context.target_python
+    target = facts.target_python
     if target is None:
         raise CannotTell("There is no target Python to ask.", facts.context.target_reason)
     return kernels_in(target, TimeoutManager().get_timeout(_LIMIT) * _OWN_SHARE)

@@ -75,13 +75,13 @@ def read_index(facts: FactBook) -> IndexFact:
     Raises:
         CannotTell: pip does not tell its configuration.
     """
-    python = pip_config.interpreter(facts.context.target_python)
+    python = pip_config.interpreter(facts.target_python)
     limits = TimeoutManager()
     found = pip_config.ask(python, limits.get_timeout("interpreter_probe") / 2)
     wanted = _wanted(found)[:_MAX_PLACES]
     return IndexFact(
         python=printable(python),
-        is_target=facts.context.target_python is not None,
+        is_target=facts.target_python is not None,
         is_no_index=found.is_no_index,
         is_index_configured=found.is_index_configured,
         trusted_hosts=tuple(printable(host) for host in found.trusted_hosts),

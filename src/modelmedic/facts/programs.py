@@ -15,7 +15,7 @@ def read_program(facts: FactBook, name: str) -> str | None:
     The folder of the target interpreter comes first: the app's environment may bring its own.
     """
     folders = os.environ.get("PATH", os.defpath)
-    python = facts.context.target_python
+    python = facts.target_python
     if python is not None:
         folders = f"{python.parent}{os.pathsep}{folders}"
     return shutil.which(name, path=folders)

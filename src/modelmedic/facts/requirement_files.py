@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
@@ -22,6 +23,8 @@ _COMMENT = re.compile(r"(^|\s+)#.*$")  # Source: pip, req_file.py, COMMENT_RE
 _OPTION = re.compile(r"\s+(-{1,2}[A-Za-z][\w-]*)([=\s].*)?$", re.DOTALL)
 # The options that pip takes behind a requirement. Source: pip, req_file.py.
 _OWN_OPTIONS = frozenset({"--hash", "--config-settings", "--config-setting", "--global-option"})
+_COPY = ".modelmedic.txt"
+_MADE = "# Made by modelmedic: a copy that pip can install of"
 _ARCHIVES = (".whl", ".zip", ".tar.gz", ".tar.bz2", ".tar.xz")
 
 
@@ -42,12 +45,16 @@ class LineFault:
 
 @dataclass(frozen=True, slots=True)
 class RequirementFile:
-    """One file of requirements. ``encoding`` is "" when its bytes are no UTF-8."""
+    """One file of requirements. ``encoding`` is "" when its bytes are no UTF-8.
+
+    ``is_mended``: beside it lies a copy that a repair made of these very bytes, see `copy_name`.
+    """
 
     path: str
     faults: tuple[LineFault, ...]
     is_ascii: bool
     encoding: str = "utf-8"
+    is_mended: bool = False
 
 
 @probe("local_read")
@@ -67,13 +74,38 @@ def look_at_requirements(place: Path) -> Iterator[RequirementFile]:
     except OSError:
         return
     wanted = [n for n in names if n.startswith("requirements") and n.endswith(".txt")]
+    wanted = [name for name in wanted if not name.endswith(_COPY)]
     for name in wanted[:MAX_FILES]:
         try:
             with (place / name).open("rb") as stream:
                 data = stream.read(MAX_BYTES)
         except OSError as error:
             raise CannotTell(f"{printable(place / name)} cannot be read: {error}.") from error
-        yield judge_file(name, data)
+        is_mended = _begins(place / copy_name(name), head(name, data))
+        yield replace(judge_file(name, data), is_mended=is_mended)
+
+
+def copy_name(path: str) -> str:
+    """Return the name of the clean copy of a file: requirements.modelmedic.txt."""
+    return path.removesuffix(".txt") + _COPY
+
+
+def head(path: str, data: bytes) -> str:
+    """Return how the clean copy of a file begins: it names the bytes that it was made of."""
+    return f"{_MADE} {path}, sha256 {hashlib.sha256(data).hexdigest()}\n"
+
+
+def is_our_copy(path: Path) -> bool:
+    """Return whether a file is a clean copy, of whatever."""
+    return _begins(path, _MADE)
+
+
+def _begins(path: Path, text: str) -> bool:
+    try:
+        with path.open("rb") as stream:
+            return stream.read(len(text.encode())) == text.encode()
+    except OSError:
+        return False
 
 
 def judge_file(path: str, data: bytes) -> RequirementFile:
@@ -82,7 +114,7 @@ def judge_file(path: str, data: bytes) -> RequirementFile:
         text, encoding = data.decode("utf-8-sig"), "utf-8"
     except UnicodeDecodeError:
         text, encoding = data.decode("latin-1"), ""
-    faults = (judge_line(path, number, line) for number, line in _joined(text))
+    faults = (judge_line(path, number, line) for number, line, _raw in numbered(text))
     found = islice((fault for fault in faults if fault is not None), MAX_FAULTS)
     return RequirementFile(path, tuple(found), data.isascii(), encoding)
 
@@ -108,18 +140,20 @@ def judge_line(path: str, number: int, text: str) -> LineFault | None:
     return LineFault(path, number, text.strip(), "unreadable")
 
 
-def _joined(text: str) -> Iterator[tuple[int, str]]:
-    """Yield lines with their number; one that ends in a backslash goes on in the next."""
+def numbered(text: str) -> Iterator[tuple[int, str, list[str]]]:
+    """Yield number, text and raw lines; one that ends in a backslash goes on in the next."""
     before, first = "", 0
+    raw: list[str] = []
     for number, line in enumerate(text.splitlines(), 1):
-        first = first if before else number
+        first = first if raw else number
+        raw.append(line)
         if line.endswith("\\") and not line.lstrip().startswith("#"):
             before += line[:-1] + " "
             continue
-        yield first, before + line
-        before = ""
-    if before:
-        yield first, before
+        yield first, before + line, raw
+        before, raw = "", []
+    if raw:
+        yield first, before, raw
 
 
 def _is_place(line: str) -> bool:

@@ -24,7 +24,7 @@ def expire(context: Context, shop: Workshop, told: Callable[[str], None]) -> int
         RecoveryFailed: The kept files cannot be listed.
         RecoveryRefused: A journal cannot be read, or the kept files lie behind a link.
     """
-    names = frozenset(_needed(context))
+    names = frozenset(name for text in _needed(context) for name in _kept_as(text))
     runs = frozenset(_on_record(context))
     try:
         return expiry.expire(
@@ -44,12 +44,17 @@ def expire(context: Context, shop: Workshop, told: Callable[[str], None]) -> int
 
 
 def _names_of(path: str) -> Iterator[str]:
-    """Give what a note may call a kept file: its path, a folder of it, its name, its hash."""
+    """Give what a note may call what is kept as one: its path, or its hash as a name."""
+    yield path
     yield path.rpartition("/")[2].removesuffix(".blocks")
-    yield from path.split("/")[2:3] if path.startswith(f"{PARTS}/") else ()
-    while path:
-        yield path
-        path = path.rpartition("/")[0]
+
+
+def _kept_as(text: str) -> Iterator[str]:
+    """Give a text of a note and, where it is a path in a folder that is kept as one, that one."""
+    yield text
+    for folder, depth in ((ASIDE, 4), (PARTS, 3)):
+        if text.startswith(f"{folder}/"):
+            yield "/".join(text.split("/")[:depth])
 
 
 def _on_record(context: Context) -> Iterator[str]:

@@ -193,15 +193,11 @@ class OfflineInstallStrategy(IRecoveryStrategy):
 
 
 class VenvRecreationStrategy(IRecoveryStrategy):
-    """Make the app's environment anew beside the old one."""
+    """Make the app's environment anew; it is rehearsed, and the old one is kept aside whole."""
 
     def recoveries(self) -> tuple[str, ...]:
-        """Refuse: environments are not made."""
-        raise self.refused(
-            "modelmedic makes no environments yet",
-            "A new one is proven beside the old one before it takes its place.",
-            "Make it by hand, with a Python in the range that python.version names.",
-        )
+        """Return what makes the first environment, and what replaces a broken one."""
+        return ("create_environment", "recreate_environment")
 
 
 def _family(name: str, *kinds: type[IRecoveryStrategy]) -> tuple[IRecoveryStrategy, ...]:

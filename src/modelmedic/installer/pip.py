@@ -48,6 +48,8 @@ class Installer:
         index: A package index in place of the configured ones; "" leaves pip's own settings.
         find_links: Folders of wheels to look into as well.
         is_offline: Look into ``find_links`` only, no index.
+        settings: A file of pip's settings that counts as well: that of an environment which is
+            about to be made anew; "" for none.
     """
 
     python: Path
@@ -55,6 +57,7 @@ class Installer:
     index: str = ""
     find_links: tuple[str, ...] = ()
     is_offline: bool = False
+    settings: str = ""
 
     @classmethod
     def of(cls, python: Path, *, has_pip: bool = True) -> Installer:
@@ -175,10 +178,13 @@ def _run(installer: Installer, arguments: list[str], deadline_seconds: float) ->
     # Not from pip's cache: a wheel that was cut short once is served from there again.
     argv += ["--no-input", "--no-cache-dir", f"--retries={_RETRIES}"]
     argv += [] if installer.host == installer.python else ["--python", str(installer.python)]
+    env = environment(is_alone=bool(installer.index) or installer.is_offline)
+    if installer.settings:
+        env.setdefault("PIP_CONFIG_FILE", installer.settings)
     return commands.run(
         [*argv, *arguments],
         deadline_seconds=deadline_seconds,
-        env=environment(is_alone=bool(installer.index) or installer.is_offline),
+        env=env,
         keep_bytes=_REPORT_BYTES,
     )
 

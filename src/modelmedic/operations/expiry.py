@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from modelmedic.errors import RecoveryRefused
 from modelmedic.operations import aside
@@ -16,6 +17,17 @@ from modelmedic.text import printable, size
 # useful to the next try only, may take as much again.
 KEEP_BYTES = 2_000_000_000
 KEEP_SECONDS = 14 * 86_400.0
+_GONE = "gone-"  # a folder that is being deleted: no undo may take the rest of it for the whole
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """What is kept or let go as one: a file, or a folder with all in it."""
+
+    path: str
+    cost_bytes: int
+    at_seconds: float  # since the epoch
+    is_folder: bool
 
 
 def expire(
@@ -61,25 +73,70 @@ def _expire_in(
     may_go: Callable[[str], bool],
     told: Callable[[str], None],
 ) -> int:
-    files = list(shop.tree.own_files(folder))
-    total = sum(_cost_bytes(state) for _path, state in files)
-    needed = sum(_cost_bytes(state) for path, state in files if is_needed(path))
+    units = _units(shop, folder)
+    total = sum(unit.cost_bytes for unit in units)
+    needed = sum(unit.cost_bytes for unit in units if is_needed(unit.path))
     freed = 0
-    for path, state in sorted(files, key=lambda each: _kept_at(shop, *each)):
-        is_old = now_seconds - _kept_at(shop, path, state) > KEEP_SECONDS
-        is_too_much = total - freed > KEEP_BYTES and _cost_bytes(state) > 0 and may_go(path)
-        if is_needed(path) or not (is_old or is_too_much):
+    for unit in sorted(units, key=lambda each: each.at_seconds):
+        is_old = now_seconds - unit.at_seconds > KEEP_SECONDS or _is_gone(unit)
+        is_too_much = total - freed > KEEP_BYTES and unit.cost_bytes > 0 and may_go(unit.path)
+        if is_needed(unit.path) or not (is_old or is_too_much):
             continue
         try:
-            shop.tree.remove_own_file(path)
+            _delete(shop, unit)
         except (OSError, RecoveryRefused) as error:
-            told(f"{printable(path)} could not be deleted, though it is no longer kept: {error}")
+            told(
+                f"{printable(unit.path)} could not be deleted, though it is no longer kept: {error}"
+            )
             continue
-        aside.tidy(shop, path)
-        freed += _cost_bytes(state)
+        aside.tidy(shop, unit.path)
+        freed += unit.cost_bytes
     if needed > KEEP_BYTES:
         told(_too_many(shop, folder, needed))
     return freed
+
+
+def _units(shop: Workshop, folder: str) -> list[_Kept]:
+    """Return what lies in a folder of ours; what was replaced lies in one more, that of a run."""
+    found = _below(shop, folder)
+    if folder == aside.ASIDE:
+        runs = [path for path, state in found if _is_dir(state)]
+        found = [each for each in found if each[0] not in runs]
+        found += [each for run in runs for each in _below(shop, run)]
+    return [
+        _Kept(path, _all_bytes(shop, path, state), _kept_at(shop, path, state), _is_dir(state))
+        for path, state in found
+    ]
+
+
+def _below(shop: Workshop, folder: str) -> list[tuple[str, os.stat_result]]:
+    return [(f"{folder}/{name}", state) for name, state in shop.tree.entries(folder)]
+
+
+def _is_dir(state: os.stat_result) -> bool:
+    return stat.S_ISDIR(state.st_mode)
+
+
+def _is_gone(unit: _Kept) -> bool:
+    return unit.path.startswith(f"{aside.PARTS}/{_GONE}")
+
+
+def _all_bytes(shop: Workshop, path: str, state: os.stat_result) -> int:
+    if not _is_dir(state):
+        return _cost_bytes(state)
+    return sum(_cost_bytes(each) for _path, each in shop.tree.own_files(path))
+
+
+def _delete(shop: Workshop, unit: _Kept) -> None:
+    if not unit.is_folder:
+        shop.tree.remove_own_file(unit.path)
+        return
+    path = unit.path
+    if not _is_gone(unit):
+        path = f"{aside.PARTS}/{_GONE}{unit.path.rpartition('/')[2]}"
+        shop.tree.make_own_folder(aside.PARTS)
+        shop.tree.rename(unit.path, path)
+    shop.tree.remove_own_tree(path)
 
 
 def _too_many(shop: Workshop, folder: str, needed: int) -> str:

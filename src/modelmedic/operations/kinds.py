@@ -13,6 +13,7 @@ from modelmedic.operations.aside import Was
 from modelmedic.operations.base import Cost, Operation, Workshop, identity_json, is_same
 from modelmedic.operations.copy_file import CopyFile
 from modelmedic.operations.durable import write_all
+from modelmedic.operations.environment import RecreateEnvironment
 from modelmedic.operations.fetch_file import FetchFile
 from modelmedic.operations.import_file import ImportFile
 from modelmedic.operations.links import MakeLink
@@ -213,6 +214,7 @@ KINDS: dict[str, type[Operation]] = {
         FetchFile,
         MakeLink,
         WriteBlocks,
+        RecreateEnvironment,
         SetDistributions,
     )
 }

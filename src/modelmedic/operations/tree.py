@@ -251,6 +251,14 @@ class Tree:
         finally:
             os.close(handle)
 
+    def set_folder_mode(self, relative: str, mode: int) -> None:
+        """Give a folder the permission bits of ``mode``; no link is followed."""
+        if not hasattr(os, "fchmod"):
+            return  # Windows: folders take their rights from the one above
+        with self._at(f"{relative}/*") as place:
+            assert place.folder is not None
+            os.fchmod(place.folder, stat.S_IMODE(mode))
+
     @contextlib.contextmanager
     def open_change(self, relative: str) -> Iterator[int]:
         """Open an existing file, moved to a private name of ours, and yield its descriptor.

@@ -58,7 +58,7 @@ def target(facts: FactBook, context: Context) -> Target:
         RecoveryRefused: There is none, it lies outside of the install, or nothing can install
             into it; says what to do by hand.
     """
-    python = context.target_python
+    python = facts.target_python
     if python is None:
         raise RecoveryRefused(
             "There is no environment whose packages could be changed.", context.target_reason

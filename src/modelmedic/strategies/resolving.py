@@ -51,7 +51,7 @@ def read_resolution(facts: FactBook, ask: Ask) -> Resolution | InstallerRefused:
     Raises:
         CannotTell: pip could not be run or its answer not be read.
     """
-    python = facts.context.target_python
+    python = facts.target_python
     assert python is not None
     host = Installer.of(python, has_pip=ask.has_pip).host
     installer = Installer(python, host, ask.index, ask.find_links, is_offline=ask.is_offline)

@@ -46,6 +46,9 @@ class Case:
             touches: paths relative to the install.
         agrees: Looks at the healed install with other people's readers, and raises AssertionError
             where one of them does not agree that it is whole.
+        replaces: Folders and files that the repair makes anew as a whole, and whose bytes may
+            differ from one install to another: programs of an environment name its path. Right
+            after a kill they may be missing or half made; after the next run or undo they are not.
         environ: More variables for every run.
         deadline_seconds: A run that takes longer is ended, and counts as hanging.
 
@@ -66,6 +69,7 @@ class Case:
     leaves: str = "healed"
     also_changes: tuple[str, ...] = ()
     agrees: Callable[[Path], object] | None = None
+    replaces: tuple[str, ...] = ()
     environ: tuple[tuple[str, str], ...] = ()
     deadline_seconds: float = 120.0
 
