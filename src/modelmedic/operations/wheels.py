@@ -14,7 +14,7 @@ from modelmedic.installer.report import Pinned
 from modelmedic.installer.words import InstallerRefused
 from modelmedic.operations.aside import PARTS
 from modelmedic.operations.base import Workshop
-from modelmedic.operations.copy_file import copy_all
+from modelmedic.operations.copying import copy_all
 from modelmedic.text import printable
 
 if TYPE_CHECKING:
