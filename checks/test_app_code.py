@@ -36,7 +36,7 @@ _ATTENTION = ("flash-attn", "flash-attn-3")
 
 
 @pytest.mark.check(
-    "python.undeclared", area="python", needs=["python.target"], severity="blocker",
+    "python.undeclared", area="python", needs=["python.target", "python.app-code"], severity="blocker",
     stage="installed",
 )  # fmt: skip
 @pytest.mark.recover("dependency_failure")
@@ -73,7 +73,7 @@ def test_every_module_of_the_start_is_installed(facts: FactBook, profile: Profil
 
 
 @pytest.mark.check(
-    "python.attention", area="python", needs=["python.undeclared"], severity="blocker",
+    "python.attention", area="python", needs=["python.target", "python.app-code"], severity="blocker",
     stage="installed",
 )  # fmt: skip
 @pytest.mark.recover("dependency_failure")
