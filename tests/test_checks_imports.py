@@ -160,6 +160,20 @@ def test_a_module_that_nobody_asked_pip_for_is_installed(patient):
     assert shlex.split(error.next_step)[-1] == "a_thing"
 
 
+def test_what_a_package_asks_for_itself_is_told_by_its_metadata(patient):
+    """pandas 3 under numpy 1, and ftfy without wcwidth, as the real ones say it."""
+    patient.needs["requirements"] = (Requirement("numpy>=1.23.5,<2"),)
+    put(patient, "numpy", "1.26.4", "")
+    said = "Please upgrade numpy to >= 2.0.2 to use this pandas version."
+    files = {"pandas.py": f"raise ImportError({said!r})\n"}
+    install(site_packages(patient.target), "pandas", "3.1.1", "numpy>=2.0.2", files=files)
+    error = patient.fails("imports", Requirement("pandas"))
+    assert error.why.startswith(
+        "pandas 3.1.1 requires numpy>=2.0.2, but numpy 1.26.4 is installed."
+    )
+    assert shlex.split(error.next_step)[4:] == ["pandas", "numpy>=1.23.5,<2"]
+
+
 def test_an_import_that_ends_python_tells_how(patient):
     put(patient, "numpy", "1.26.4", "import os, signal\nos.kill(os.getpid(), signal.SIGILL)\n")
     error = patient.fails("imports", Requirement("numpy"))
