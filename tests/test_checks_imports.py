@@ -66,8 +66,8 @@ def test_a_package_compiled_for_numpy_1_is_settled_with_what_the_profile_asks(pa
 def test_a_package_compiled_for_numpy_2_is_the_other_direction(patient):
     put(patient, "numpy", "1.26.4", "")
     said = (
-        "numpy.dtype size changed, may indicate binary incompatibility. Expected 96 from C header, "
-        "got 88 from PyObject"
+        "numpy.dtype size changed, may indicate binary incompatibility. Expected 88 from C header, "
+        "got 96 from PyObject"
     )
     error = broken(patient, "pandas", said, kind="ValueError")
     assert error.failure_id == "numpy2-abi"
