@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -188,6 +189,26 @@ def test_other_pythons_answer(minor):
     assert imported(Path(found), "json.decoder").is_imported
 
 
+@pytest.mark.network
+@pytest.mark.slow
+def test_real_packages_built_for_numpy_1_under_numpy_2(tmp_path):
+    """The words of real libraries: opencv 4.8 and pandas 2.1 are built for numpy 1."""
+    target = make_venv(tmp_path / "env")
+    pip = [sys.executable, "-m", "pip", "--python", str(target), "install", "-q", "--no-deps"]
+    wanted = ["numpy==2.0.2", "opencv-python-headless==4.8.0.76", "pandas==2.1.4", "six==1.16.0"]
+    wanted += ["python-dateutil==2.9.0.post0", "pytz==2024.1", "tzdata==2024.1"]
+    done = subprocess.run(
+        [*pip, "--only-binary=:all:", *wanted], capture_output=True, text=True, check=False
+    )
+    if done.returncode and not os.environ.get(binary_support.TOOLS_REQUIRED):
+        pytest.skip("These wheels cannot be had: " + done.stderr[-200:])
+    assert done.returncode == 0, done.stderr
+    for module in ("cv2", "pandas"):
+        found = imported(target, module, 60)
+        assert not found.is_imported
+        assert found.fault.reason is Reason.NUMPY_TOO_NEW, found
+
+
 # --- recorded words
 
 RECORDED = [
@@ -195,9 +216,11 @@ RECORDED = [
      Reason.NUMPY_TOO_NEW, "2.1.3"),
     ("AttributeError: _ARRAY_API not found", Reason.NUMPY_TOO_NEW, "_ARRAY_API"),
     (("numpy.dtype size changed, may indicate binary incompatibility. Expected 96 from C header, "
-     "got 88 from PyObject"), Reason.NUMPY_TOO_OLD, "numpy.dtype"),
+     "got 88 from PyObject"), Reason.NUMPY_TOO_NEW, "numpy.dtype"),  # pandas 2.1.4, numpy 2.0.2
     (("numpy.dtype size changed, may indicate binary incompatibility. Expected 88 from C header, "
-     "got 96 from PyObject"), Reason.NUMPY_TOO_NEW, "numpy.dtype"),
+     "got 96 from PyObject"), Reason.NUMPY_TOO_OLD, "numpy.dtype"),
+    (("numpy.ndarray size changed, may indicate binary incompatibility. Expected 88 from C header, "
+     "got 80 from PyObject"), Reason.NUMPY_TOO_OLD, "numpy.ndarray"),
     ("module compiled against ABI version 0x2000000 but this version of numpy is 0x1000009",
      Reason.NUMPY_TOO_OLD, "0x2000000"),
     ("libGL.so.1: cannot open shared object file: No such file or directory",
