@@ -13,12 +13,14 @@ from python_support import POSIX, make_venv, site_packages
 from support import make_context, make_profile
 from wheel_support import LocalIndex, make_wheel, pip_venv
 
+from modelmedic import cli
+from modelmedic.compat.oracle import Change
 from modelmedic.errors import NotItsCase, RecoveryRefused
 from modelmedic.facts.book import FactBook
 from modelmedic.installer.pip import Installer
 from modelmedic.installer.words import InstallerRefused
 from modelmedic.profile.model import Endpoint, PythonNeeds, Requirement
-from modelmedic.strategies import distributions, environment, wheelhouse
+from modelmedic.strategies import distributions, environment, stacks, wheelhouse
 
 pytestmark = POSIX
 
@@ -175,6 +177,26 @@ def test_without_pip_in_the_environment_our_own_works_for_it(planned, tmp_path, 
     assert says(python, "print(1)") == "1"
 
 
+def test_a_pip_that_is_too_old_to_tell_is_not_asked(tmp_path):
+    install = tmp_path / "old"
+    install.mkdir()
+    python = make_venv(install / ENV)
+    module = site_packages(python) / "pip" / "__main__.py"
+    module.parent.mkdir()
+    module.write_text("print('pip 20.3.4 from /x/pip (python 3.11)')\n")
+    context = make_context(install, target_python=python)
+    assert environment.target(FactBook(context), context).tool == "own pip"
+
+
+def test_a_loss_that_the_table_proposes_is_refused_unless_there_is_another_way():
+    change = Change(pins=("torch==2.8.0",), removed=("flash-attn",), lost=("no wheel fits.",))
+    assert stacks.without_loss(change, is_needed=False) is None
+    with pytest.raises(RecoveryRefused, match=r"flash-attn was not removed.*no wheel fits"):
+        stacks.without_loss(change, is_needed=True)
+    kept = dataclasses.replace(change, removed=())
+    assert stacks.without_loss(kept, is_needed=True) is kept
+
+
 @pytest.fixture
 def house(planned, tmp_path, wheels):
     context, _facts = planned(needs=["moon>=2", "flash_attn"])
@@ -196,6 +218,23 @@ def test_a_wheelhouse_serves_an_install_without_any_network(house):
     assert operation.is_offline
     assert sorted(names(operation)) == ["moon 2.0", "star 2.0"]
     assert operation.cost().fetch_bytes == 0
+
+
+def test_the_command_makes_a_wheelhouse_and_says_how_to_use_it(planned, tmp_path, capsys):
+    context, _facts = planned()
+    profile = tmp_path / "small.toml"
+    profile.write_text(
+        'name = "small"\ntitle = "Small"\n[python]\nrequirements = [{ spec = "moon>=2" }]\n'
+    )
+    python, folder = context.target_python, tmp_path / "house"
+    arguments = ["profile", "wheelhouse", str(profile), "--target-python", str(python)]
+    assert cli.main([*arguments, "--output", str(folder)]) == 0
+    said = capsys.readouterr()
+    assert said.out == f"{folder}: 2 wheels. Use it with --wheelhouse={folder}\n"
+    assert "moon 2.0" in said.err
+    assert len(list(folder.glob("*.whl"))) == 2
+    assert cli.main([*arguments[:3], "--target-python", "/no/python", "--output", str(folder)]) == 1
+    assert "There is no Python at" in capsys.readouterr().err
 
 
 def test_an_exchanged_wheel_of_a_wheelhouse_is_refused(house):
