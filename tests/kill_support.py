@@ -1,4 +1,7 @@
-"""Run as a child: apply one operation, or undo it, and die at the N-th change of the disk."""
+"""Run as a child: apply an operation, or undo it, in forks that die at their N-th change of the disk.
+
+Reads one order a line (JSON), and answers each with the exit code of its fork, minus the signal.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +9,50 @@ import json
 import os
 import signal
 import sys
+import tempfile
+import traceback
 from pathlib import Path
 
 CHANGES = {"os.rename", "os.mkdir", "os.rmdir", "os.remove", "os.truncate", "os.chmod"}
 
 
 def main() -> None:
-    told = json.loads(sys.argv[1])
+    load_all()
+    for line in sys.stdin:
+        pid = os.fork()
+        if pid == 0:
+            told, code = json.loads(line), 1
+            try:
+                work(told)
+                code = 0
+            except Exception:  # noqa: BLE001 - the parent shows it
+                Path(told["log"]).write_text(traceback.format_exc(), encoding="utf-8")
+            os._exit(code)
+        _pid, status = os.waitpid(pid, 0)
+        print(os.waitstatus_to_exitcode(status), flush=True)  # noqa: T201 - the parent reads it
+
+
+def load_all() -> None:
+    """Make a folder: what that loads, no fork has to load again."""
+    from modelmedic import transfer
+
+    assert transfer.fetch
+    with tempfile.TemporaryDirectory() as folder:
+        install = Path(folder, "install")
+        install.mkdir()
+        change = {"kind": "make_dir", "path": "outputs"}
+        work(
+            {
+                "install": str(install),
+                "operations": [change],
+                "kill_at": 0,
+                "keep": True,
+                "undo": False,
+            }
+        )
+
+
+def work(told) -> None:
     from support import make_context
 
     from modelmedic.healing.engine import Engine, Plan, undo_run
@@ -35,7 +75,7 @@ def main() -> None:
             if seen == told["kill_at"] or (when and named == nth):
                 os.kill(os.getpid(), signal.SIGKILL)
 
-    if told.get("undo"):
+    if told["undo"]:
         sys.addaudithook(count)
         undo_run(engine.context.state_dir, engine.context.place)
         return
@@ -44,7 +84,6 @@ def main() -> None:
         applied = engine.apply(plan)
         if told["keep"]:
             engine.keep(applied)
-    print(seen)  # noqa: T201 - the parent reads it
 
 
 if __name__ == "__main__":

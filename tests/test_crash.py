@@ -21,29 +21,45 @@ CHILD = Path(__file__).with_name("kill_support.py")
 MOST_STEPS = 60
 
 
-def run_child(install, operations, kill_at, *, keep=False, undo=False, kill_when=("", "", 0)):
-    told = {
-        "install": str(install),
-        "operations": operations,
-        "kill_at": kill_at,
-        "kill_when": kill_when,
-        "keep": keep,
-        "undo": undo,
-    }
+@dataclasses.dataclass
+class Done:
+    returncode: int
+    stderr: str
+
+
+@pytest.fixture
+def run_child(tmp_path):
+    """Give a function that does something in a process of its own, which dies at a change.
+
+    All come from one that has everything loaded: to start is what costs.
+    """
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
-    return subprocess.run(
-        [sys.executable, str(CHILD), json.dumps(told)],
+    log = tmp_path / "child.log"
+    with subprocess.Popen(
+        [sys.executable, str(CHILD)],
         env=env,
-        capture_output=True,
         text=True,
-        timeout=60,
-        check=False,
-    )
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as process:
+
+        def run(install, operations, kill_at, *, keep=False, undo=False, kill_when=("", "", 0)):
+            told = {
+                "install": str(install), "operations": operations, "kill_at": kill_at,
+                "kill_when": kill_when, "keep": keep, "undo": undo, "log": str(log),
+            }  # fmt: skip
+            log.write_text("")
+            process.stdin.write(json.dumps(told) + "\n")
+            process.stdin.flush()
+            return Done(int(process.stdout.readline()), log.read_text(encoding="utf-8"))
+
+        yield run
+        process.stdin.close()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")
 @pytest.mark.parametrize("name", NAMES)
-def test_killed_at_each_step(name, install, hub):
+def test_killed_at_each_step(name, install, hub, run_child):
     before = snapshot(install)
     change = operation(name, install, hub).to_json()
     kills = 0
@@ -64,7 +80,7 @@ def test_killed_at_each_step(name, install, hub):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")
-def test_a_kept_repair_stays_when_the_run_is_killed_later(install, hub):
+def test_a_kept_repair_stays_when_the_run_is_killed_later(install, hub, run_child):
     change = operation("fetch_file", install, hub).to_json()
     assert run_child(install, [change], 10_000, keep=True).returncode == 0
     after = snapshot(install)
@@ -76,7 +92,7 @@ def test_a_kept_repair_stays_when_the_run_is_killed_later(install, hub):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")
 @pytest.mark.parametrize("name", ["replace_file", "fetch_file"])  # more than one rename each
-def test_an_undo_killed_at_each_step_is_ended_by_the_next_run(name, install, hub):
+def test_an_undo_killed_at_each_step_is_ended_by_the_next_run(name, install, hub, run_child):
     before = snapshot(install)
     change = operation(name, install, hub)
     for kill_at in range(1, MOST_STEPS):

@@ -51,7 +51,7 @@ WAIT = "print('held', flush=True); sys.stdin.read()"
 @pytest.fixture
 def strangers(monkeypatch):
     """Let a child of ours count as a stranger's process; else it belongs to this very run."""
-    monkeypatch.setattr(processes, "_own_pids", lambda: frozenset({os.getpid()}))
+    monkeypatch.setattr(processes, "_own_pids", lambda: (frozenset({os.getpid()}), frozenset()))
 
 
 @pytest.mark.parametrize(
@@ -71,6 +71,15 @@ def test_a_program_that_uses_the_install_is_named(tmp_path, hold, strangers, way
     assert "python" in user.program
     assert str(place / "model") in user.path
     assert support.make_facts(tmp_path / "inst").get(processes.read_running).users == ()
+
+
+def test_a_probe_that_starts_while_processes_are_listed_is_our_own(tmp_path, hold, monkeypatch):
+    """Probes run side by side: the family that was seen first is not all of it."""
+    file = write(tmp_path / "install/w.safetensors", b"x")
+    hold(f"import sys; f = open(sys.argv[1]); {WAIT}", file)
+    me = frozenset({os.getpid()})
+    monkeypatch.setattr(processes, "_own_pids", lambda: (me, me))
+    assert support.make_facts(tmp_path / "install").get(processes.read_running).users == ()
 
 
 @posix_only

@@ -111,7 +111,9 @@ KILLS = [
 
 
 @pytest.mark.parametrize("when", KILLS, ids=lambda when: f"{when[0]}-{when[1].strip()}-{when[2]}")
-def test_killed_at_any_step_the_next_run_finds_or_restores_the_old_one(install, wheels, when):
+def test_killed_at_any_step_the_next_run_finds_or_restores_the_old_one(
+    install, wheels, run_child, when
+):
     before = look(install)
     change = anew(install, wheels["sun"], wheels["moon2"])
     done = run_child(install, [change.to_json()], 0, kill_when=when)

@@ -65,7 +65,7 @@ def read_running(facts: FactBook) -> Running:
     import psutil
 
     place = os.path.realpath(facts.context.place)
-    ours = _own_pids()
+    ours, starters = _own_pids()
     users: list[User] = []
     hidden = 0
     ends_at = time.monotonic() + MAX_SECONDS
@@ -83,7 +83,7 @@ def read_running(facts: FactBook) -> Running:
             hidden, held = hidden + 1, None
         if held is not None:
             ways["holds files open"] = held
-        if ways:
+        if ways and not _is_started_by(process, starters):
             users.append(_user(process, ways))
     return Running(tuple(users), hidden)
 
@@ -169,12 +169,24 @@ _held_files: Callable[[psutil.Process], Iterator[str]] = (
 )
 
 
-def _own_pids() -> frozenset[int]:
-    """Return this run's processes: ourselves, those that started us, and all we started."""
+def _own_pids() -> tuple[frozenset[int], frozenset[int]]:
+    """Return this run's processes, those that started us among them, and the run itself."""
     import psutil
 
     me = psutil.Process()
     # A worker of pytest-xdist: its controller is the run.
     root = (me.parent() or me) if os.environ.get("PYTEST_XDIST_WORKER") else me
     family = [root, *root.parents(), *root.children(recursive=True)]
-    return frozenset(process.pid for process in family)
+    return frozenset(process.pid for process in family), frozenset({root.pid, me.pid})
+
+
+def _is_started_by(process: psutil.Process, starters: frozenset[int]) -> bool:
+    """Return whether a process is one of the run's: its probes start children all the time."""
+    import psutil
+
+    try:
+        return any(parent.pid in starters for parent in process.parents())
+    except psutil.NoSuchProcess:
+        return True  # it has ended: nobody to wait for
+    except psutil.AccessDenied:
+        return False
