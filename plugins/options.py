@@ -55,11 +55,7 @@ _SETTINGS: tuple[tuple[str, str, str], ...] = (
         "F",
         "digests of the files as they should be, written by `modelmedic profile seal`",
     ),
-    (
-        "wheelhouse",
-        "DIR",
-        "wheels to repair packages from offline, made by `modelmedic profile wheelhouse`",
-    ),
+    ("wheelhouse", "DIR", "wheels to repair packages from, of `modelmedic profile wheelhouse`"),
     ("report_dir", "DIR", "where report.json, report.html and junit.xml go"),
 )
 _FLAGS: tuple[tuple[str, str], ...] = (
@@ -159,9 +155,8 @@ def _examination(config: pytest.Config) -> Examination:
         environ=os.environ,
     )
     context, hub = _with_embedded_hub(config, context, told)
-    context = dataclasses.replace(
-        context, manifests=_manifests(config, profile), wheelhouse=_wheelhouse(config)
-    )
+    manifests, wheels = _manifests(config, profile), _path(config, "wheelhouse")
+    context = dataclasses.replace(context, manifests=manifests, wheelhouse=str(wheels or ""))
     context = discovery.completed(context)  # by the manifests of the context too
     mode = _mode(config)
     is_closing = os.environ.get("MODELMEDIC_CLOSING_PASS") == "1"
@@ -180,7 +175,7 @@ def _examination(config: pytest.Config) -> Examination:
         mode=mode,
         allowed=_allowed(config),
         rootdir=config.rootpath,
-        plan_file=_plan_file(config),
+        plan_file=_path(config, "plan_file"),
         accepted=_accepted(config, mode, context, hub),
         report_dir=report_dir,
         is_worker=hasattr(config, "workerinput"),
@@ -356,19 +351,14 @@ def _manifests(config: pytest.Config, profile: Profile) -> tuple[Any, ...]:
     return tuple(manifest.read(path) for path in paths)
 
 
-def _wheelhouse(config: pytest.Config) -> str:
-    given = _setting(config, "wheelhouse")
-    return str(Path(config.invocation_params.dir, given).expanduser().absolute()) if given else ""
-
-
-def _plan_file(config: pytest.Config) -> Path | None:
-    given = _setting(config, "plan_file")
+def _path(config: pytest.Config, name: str) -> Path | None:
+    given = _setting(config, name)
     return Path(config.invocation_params.dir, given).absolute() if given else None
 
 
 def _accepted(config: pytest.Config, mode: str, context: Context, hub: Any) -> PlanFile | None:
     """Return the plan that a repairing run keeps to; None when it may do what it finds."""
-    path = _plan_file(config)
+    path = _path(config, "plan_file")
     if path is None or mode == "plan":
         return None
     if mode == "check":

@@ -13,6 +13,7 @@ from python_support import POSIX, make_venv, site_packages
 from support import make_context, make_profile
 from wheel_support import LocalIndex, make_wheel, pip_venv
 
+from modelmedic import cli
 from modelmedic.errors import NotItsCase, RecoveryRefused
 from modelmedic.facts.book import FactBook
 from modelmedic.installer.pip import Installer
@@ -196,6 +197,23 @@ def test_a_wheelhouse_serves_an_install_without_any_network(house):
     assert operation.is_offline
     assert sorted(names(operation)) == ["moon 2.0", "star 2.0"]
     assert operation.cost().fetch_bytes == 0
+
+
+def test_the_command_makes_a_wheelhouse_and_says_how_to_use_it(planned, tmp_path, capsys):
+    context, _facts = planned()
+    profile = tmp_path / "small.toml"
+    profile.write_text(
+        'name = "small"\ntitle = "Small"\n[python]\nrequirements = [{ spec = "moon>=2" }]\n'
+    )
+    python, folder = context.target_python, tmp_path / "house"
+    arguments = ["profile", "wheelhouse", str(profile), "--target-python", str(python)]
+    assert cli.main([*arguments, "--output", str(folder)]) == 0
+    said = capsys.readouterr()
+    assert said.out == f"{folder}: 2 wheels. Use it with --wheelhouse={folder}\n"
+    assert "moon 2.0" in said.err
+    assert len(list(folder.glob("*.whl"))) == 2
+    assert cli.main([*arguments[:3], "--target-python", "/no/python", "--output", str(folder)]) == 1
+    assert "There is no Python at" in capsys.readouterr().err
 
 
 def test_an_exchanged_wheel_of_a_wheelhouse_is_refused(house):

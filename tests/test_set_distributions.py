@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 from distributions_support import ENV, exchange, says
@@ -210,6 +213,30 @@ def test_an_environment_behind_a_link_is_refused(install, engine, wheels, tmp_pa
     (install / ENV).symlink_to(tmp_path / "real-env")
     with pytest.raises(RecoveryRefused):
         apply(engine, operation)
+
+
+def test_an_environment_whose_python_runs_is_left_alone(install, engine, wheels):
+    operation = exchange(install, wheels["sun"])
+    target = install / ENV / "bin/python"
+    # Not our child: a child of one that has ended, as an app started from another terminal.
+    script = (
+        "import subprocess, sys; quiet = subprocess.DEVNULL\n"
+        "app = [sys.argv[1], '-c', 'input()']\n"
+        "print(subprocess.Popen(app, stdin=0, stdout=quiet, stderr=quiet).pid)"
+    )
+    reader, writer = os.pipe()
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(target)], stdin=reader, capture_output=True, check=True, text=True, timeout=30,
+    )  # fmt: skip
+    try:
+        with pytest.raises(
+            RecoveryRefused, match=rf"process {done.stdout.strip()} .* runs its Python"
+        ):
+            apply(engine, operation)
+    finally:
+        os.close(writer)
+        os.close(reader)
+    assert not list((install / ".modelmedic").glob("parts/*"))
 
 
 def test_it_survives_being_written_down(install, wheels):

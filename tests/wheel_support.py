@@ -76,15 +76,15 @@ def sha256_of(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def extension(code: str, name: str) -> tuple[str, bytes]:
+def extension(code: str, name: str, *options: str) -> tuple[str, bytes]:
     """Compile a C extension for this Python; return its file name and bytes."""
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder, f"{name}.c")
         source.write_text(code)
         target = Path(folder, f"{name}{sysconfig.get_config_var('EXT_SUFFIX')}")
         subprocess.run(
-            ["gcc", "-shared", "-fPIC", f"-I{sysconfig.get_path('include')}", str(source), "-o",
-             str(target)], check=True, timeout=60, capture_output=True,
+            ["gcc", "-shared", "-fPIC", f"-I{sysconfig.get_path('include')}", *options,
+             str(source), "-o", str(target)], check=True, timeout=60, capture_output=True,
         )  # fmt: skip
         return target.name, target.read_bytes()
 

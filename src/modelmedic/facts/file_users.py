@@ -97,6 +97,24 @@ def read_users(install: Path, subjects: Sequence[str]) -> list[FileUser]:
     return users
 
 
+def read_started(program: Path) -> list[FileUser]:
+    """Return the processes that were started by this path; our own and its children left out.
+
+    For the Python of an environment, which most often is a link: what a process runs is then the
+    file behind it, and only its command line tells the environment.
+    """
+    import psutil
+
+    wanted, ours = os.path.normpath(program), _ours()
+    users = []
+    for process in psutil.process_iter(["name", "cmdline", "cwd"]):
+        first = next(iter(process.info["cmdline"] or ()), "")
+        path = os.path.normpath(Path(process.info["cwd"] or "", first)) if os.sep in first else ""
+        if path == wanted and process.pid not in ours:
+            users.append(FileUser(process.pid, process.info["name"] or "", RUNS, path))
+    return users
+
+
 def _files(install: Path, subjects: Iterable[str]) -> _Files:
     by_path, by_inode, by_folder = {}, {}, {}
     folder = os.path.realpath(install)

@@ -8,10 +8,13 @@ without a network, in any later process, after a kill at any point.
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 from modelmedic.errors import CannotTell, RecoveryFailed, RecoveryRefused
+from modelmedic.facts import file_users
 from modelmedic.installer.pip import Installer
 from modelmedic.installer.report import Pinned, is_wheel_name
 from modelmedic.installer.words import InstallerRefused
@@ -98,8 +101,9 @@ class SetDistributions(Operation):
 
     def prepare(self, shop: Workshop, seat: str) -> dict[str, Any]:
         """Refuse when the environment changed, lies apart, or the disk is too full."""
-        environment_folder.python_of(shop.tree, self.path)
+        python = environment_folder.python_of(shop.tree, self.path)
         self._refuse_nonsense()
+        self._refuse_running(python)
         self._leaving(shop.tree)
         mounts.refuse_apart(shop.tree, f"{self.path}/{self.site}")
         self._refuse_without_space(shop)
@@ -145,7 +149,8 @@ class SetDistributions(Operation):
         aside.refuse_foreign_place(note["stage"], aside.PARTS)
         if note["sha256"]:
             moves.unmake(shop.tree, self._undoable(shop, note))
-        shop.tree.remove_own_tree(note["stage"])
+        with contextlib.suppress(OSError):  # a pip that outlived us may still write; it expires
+            shop.tree.remove_own_tree(note["stage"])
         shop.tree.remove_own_file(note["manifest"])
         shop.tree.remove_own_tree(note["aside"])
         aside.tidy(shop, note["aside"])
@@ -243,6 +248,18 @@ class SetDistributions(Operation):
             raise RecoveryRefused(
                 f"{printable(bare[0])} was not installed: the package index states no SHA-256.",
                 "Without one, nobody could tell good bytes from bad ones.",
+            )
+
+    def _refuse_running(self, python: Path) -> None:
+        users = file_users.read_started(python)
+        if users:
+            first = users[0]
+            raise RecoveryRefused(
+                f"{printable(self.path)} was not touched: process {first.pid} "
+                f"({printable(first.program) or 'unknown'}) runs its Python.",
+                "A program that has loaded a part of the old packages must not meet the rest of "
+                "new ones.",
+                "End it, then start again.",
             )
 
     def _refuse_without_space(self, shop: Workshop) -> None:

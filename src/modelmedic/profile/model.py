@@ -147,7 +147,7 @@ class Endpoint:
 
     name: str
     url: str
-    kind: str  # "hub", "modelscope", "wheels", "other"
+    kind: str  # "hub", "modelscope", "wheels" (a package index), "other"
     purpose: str = ""
     is_required: bool = True
 
