@@ -129,7 +129,7 @@ def test_killed_at_any_step_the_next_run_finds_or_restores_the_old_one(
     assert not [name for name in parts(install) if len(name) != 64]
 
 
-def test_undo_killed_again_and_again_ends_with_the_old_one(install, wheels):
+def test_undo_killed_again_and_again_ends_with_the_old_one(install, wheels, run_child):
     before = look(install)
     apply(install, anew(install, wheels["sun"], wheels["moon2"]))
     kills = 0
