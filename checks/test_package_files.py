@@ -46,15 +46,25 @@ def test_installed_packages_are_whole(
         raise file_words.half_installed(facts, found, broken)
     if torn:
         degraded(*file_words.lesser(torn))
+    _all_judged(inside)
+
+
+@pytest.mark.check("python.leftovers", area="python", needs=["python.target"], severity="minor")
+@pytest.mark.recover("dependency_failure", using=["set_aside_leftovers"])
+def test_no_interrupted_pip_left_folders_behind(
+    facts: FactBook, profile: Profile, context: Context
+) -> None:
+    """No folder lies among the packages that an interrupted pip had moved aside."""
+    found = _interpreter(facts, profile, context)
     if found.leftovers:
         names = ", ".join(printable(path) for path in found.leftovers[:_SHOWN])
-        degraded(
+        raise Unhealthy(
             f"An interrupted pip left {counted(len(found.leftovers), 'folder')} behind: {names}.",
             "They take space, and pip warns about an 'invalid distribution' at every run.",
             "Close the app, then move them out of that folder.",
-            "half-installed-package",
+            failure_id="half-installed-package",
+            evidence={f"leftover_{n}": printable(p) for n, p in enumerate(found.leftovers, 1)},
         )
-    _all_judged(inside)
 
 
 @pytest.mark.check("python.owners", area="python", needs=["python.target"], severity="major")

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from modelmedic.context import Context
+from modelmedic.errors import NotItsCase
 from modelmedic.facts.book import FactBook
 from modelmedic.healing.registry import recovery
 from modelmedic.healing.repair import Repair
 from modelmedic.operations.set_distributions import SetDistributions
-from modelmedic.strategies import distributions, environment
+from modelmedic.strategies import distributions, environment, pip_leftovers
 
 
 @recovery("dependency_failure", order=10, limit="dependency_install")
@@ -23,6 +24,21 @@ def reinstall_broken_distribution(
     Needs: the environment inside the install; the package index, with a wheel of that version.
     """
     _take(repair, distributions.plan_reinstall(facts, context, repair.need_subject()))
+    yield
+
+
+@recovery("dependency_failure", order=20)
+def set_aside_leftovers(repair: Repair, context: Context, facts: FactBook) -> Iterator[None]:
+    """Take the folders out of the way that an interrupted pip had moved aside.
+
+    Changes: renames them into the folder of kept files.
+    Undo: renames them back.
+    Needs: the environment inside the install; no program that runs from it.
+    """
+    if repair.plan.check != "python.leftovers":
+        raise NotItsCase("It is for folders that an interrupted pip left behind.")
+    for operation in pip_leftovers.plan_set_aside(facts, context):
+        repair.step(operation)
     yield
 
 

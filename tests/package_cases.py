@@ -6,6 +6,7 @@ import atexit
 import contextlib
 import functools
 import shutil
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -121,6 +122,23 @@ def install_a_rival(install: Path) -> None:
     _pip(install, "install", "--no-deps", "--no-compile", "opencv-python-headless==4.9")
 
 
+def leave_what_pip_moved_aside(install: Path) -> None:
+    folder = site_packages(install / ENV / "bin/python") / "~tar"
+    folder.mkdir()
+    (folder / "__init__.py").write_text("V = 1\n")
+
+
+@contextlib.contextmanager
+def run_the_app(install: Path):
+    """Let a program run from the environment: it may be the pip whose folders these are."""
+    python = install / ENV / "bin/python"
+    with subprocess.Popen([python, "-I", "-c", "input()"], stdin=subprocess.PIPE) as app:
+        try:
+            yield
+        finally:
+            app.kill()
+
+
 @contextlib.contextmanager
 def hide_the_wheelhouse(_install: Path):
     hidden = WHEELHOUSE.with_name("hidden")
@@ -156,6 +174,10 @@ CASES = (
     _case(
         "reinstall_broken_distribution", "python.files", lose_the_metadata,
         also_changes=_own("moon", "moon/__init__.py", "moon-2.0.dist-info", *_META),
+    ),
+    _case(
+        "set_aside_leftovers", "python.leftovers", leave_what_pip_moved_aside,
+        spoil=run_the_app, spoil_options=(),
     ),
     _case(
         "settle_duplicates", "python.owners", install_a_rival,

@@ -21,6 +21,7 @@ CHECKS = {
     "package": ("test_packages", "test_package_is_installed_and_fits"),
     "conflicts": ("test_packages", "test_installed_packages_agree"),
     "files": ("test_package_files", "test_installed_packages_are_whole"),
+    "leftovers": ("test_package_files", "test_no_interrupted_pip_left_folders_behind"),
     "owners": ("test_package_files", "test_every_module_has_one_owner"),
     "shadowing": ("test_package_files", "test_nothing_comes_before_the_packages"),
     "encoding": ("test_package_files", "test_texts_are_read_as_they_are_written"),

@@ -114,11 +114,12 @@ def test_metadata_with_an_option_for_a_name_is_never_typed_to_pip(patient):
     assert "evil.example" not in error.next_step
 
 
-def test_leftovers_of_an_aborted_pip_are_a_stated_loss(patient):
+def test_leftovers_of_an_aborted_pip_fail(patient):
     (site_packages(patient.target) / "~umpy").mkdir()
     patient.check("files")
-    assert patient.losses[0][3] == "half-installed-package"
-    assert "1 folder" in patient.losses[0][0]
+    error = patient.fails("leftovers")
+    assert error.failure_id == "half-installed-package"
+    assert "1 folder" in error.what
 
 
 def test_files_that_could_not_be_looked_at_in_time_do_not_pass(patient, monkeypatch):

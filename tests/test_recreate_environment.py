@@ -20,7 +20,6 @@ from environment_support import (
 )
 from python_support import POSIX
 from support import make_context
-from test_crash import run_child
 from test_engine_in_use import READY, stranger
 from wheel_support import make_wheel
 

@@ -23,14 +23,16 @@ def seen(identity: Identity | None) -> Was | None:
     return None if identity is None else (identity.size_bytes, identity.mtime_ns)
 
 
-def prepare_swap(shop: Workshop, path: str, was: Was | None, seat: str) -> dict[str, Any]:
+def prepare_swap(
+    shop: Workshop, path: str, was: Was | None, seat: str, *, may_be_folder: bool = False
+) -> dict[str, Any]:
     """Check that ``path`` is as planned and choose where its old bytes will wait.
 
     Raises:
         RecoveryRefused: It changed since it was looked at, or is not a file.
     """
     old = shop.tree.identity(path)
-    if old is not None and old.is_folder:
+    if old is not None and old.is_folder and not may_be_folder:
         raise RecoveryRefused(
             f"{printable(path)} is a folder where a file belongs; it was not touched.",
             "",

@@ -137,24 +137,35 @@ class Rename(Operation):
 
 @dataclass(frozen=True, slots=True)
 class SetAside(Operation):
-    """Take a file out of the way, kept below ``.modelmedic`` until undo expires."""
+    """Take a file, or a folder as one, out of the way; kept until undo expires.
+
+    Args:
+        path: Relative to the install.
+        was: Size and mtime when it was looked at.
+        is_folder: Whether it is meant to be a folder; what is the other is refused.
+    """
 
     kind: ClassVar[str] = "set_aside"
     path: str
     was: Was
+    is_folder: bool = False
 
     def describe(self) -> str:
         """Return what it does."""
-        return f"set {printable(self.path)} aside ({size(self.was[0])}, kept for undo)"
+        what = "folder" if self.is_folder else size(self.was[0])
+        return f"set {printable(self.path)} aside ({what}, kept for undo)"
 
     def cost(self) -> Cost:
         """Return that a rename costs nothing worth naming."""
         return Cost()
 
     def prepare(self, shop: Workshop, seat: str) -> dict[str, Any]:
-        """Refuse when the file changed."""
-        # Nothing takes its place: an inode that no file has.
-        return aside.prepare_swap(shop, self.path, self.was, seat) | {"private_inode": -1}
+        """Refuse when it changed, or is a folder where a file was meant or the other way round."""
+        found = shop.tree.identity(self.path)
+        if self.is_folder and (found is None or not found.is_folder):
+            raise RecoveryRefused(f"{printable(self.path)} is no folder; it was not touched.")
+        note = aside.prepare_swap(shop, self.path, self.was, seat, may_be_folder=self.is_folder)
+        return note | {"private_inode": -1}  # nothing takes its place: an inode that no file has
 
     def apply(self, shop: Workshop, note: dict[str, Any]) -> None:
         """Rename it into the folder of kept files."""
