@@ -85,7 +85,7 @@ def heals(story: Story) -> None:
         raise Broken("What is healed holds in a later run.", f"It is {outcome}.", run)
     try:
         if story.case.agrees is not None:
-            story.case.agrees(story.healed.desk.install)
+            story.case.agrees(story.standing().desk.install)
     except AssertionError as error:
         raise Broken("Other readers agree with a healed install.", str(error), run) from error
 
@@ -111,7 +111,7 @@ def changes_nothing_else(story: Story) -> None:
 
 def heals_once(story: Story) -> None:
     """Heal again, all checks: nothing is repaired, nothing changes, and all is well."""
-    run, healed = story.again, story.healed
+    run, healed = story.again, story.standing()
     tried = [
         f"{attempt['recovery']} for {finding['check']}: {attempt['verdict']}"
         for finding in run.record.get("findings", [])

@@ -101,6 +101,7 @@ class Story:
         self._detected: Detected | None = None
         self._healed: Healed | None = None
         self._again: Run | None = None
+        self._is_undone = False
         self._hung = ""
 
     @property
@@ -132,7 +133,9 @@ class Story:
 
     @property
     def healed(self) -> Healed:
-        """Return the install that was broken and healed once; only `undone` may change it.
+        """Return what is known of an install that was broken and healed once.
+
+        It may be undone by now: see `standing`. Nobody else changes it.
 
         Raises:
             Broken: It was not healed, or the run hung.
@@ -153,11 +156,22 @@ class Story:
         Raises:
             Broken: It was not healed, or a run hung.
         """
+        desk = self.standing().desk
         if self._again is None:
-            desk = self.healed.desk
             with self.ending():
                 self._again = desk.run("--heal", whole=True)
         return self._again
+
+    def standing(self) -> Healed:
+        """Return an install that was healed and not undone since.
+
+        Raises:
+            Broken: It was not healed, or the run hung.
+        """
+        if self._is_undone:
+            self._healed = self._again = None
+            self._is_undone = False
+        return self.healed
 
     def undone(self) -> Healed:
         """Return what was healed, to be undone; who needs it later gets another one.
@@ -165,8 +179,8 @@ class Story:
         Raises:
             Broken: It was not healed, or the run hung.
         """
-        healed = self.healed
-        self._healed = self._again = None
+        healed = self.standing()
+        self._is_undone = True
         return healed
 
     @contextlib.contextmanager
