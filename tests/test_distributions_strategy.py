@@ -14,12 +14,13 @@ from support import make_context, make_profile
 from wheel_support import LocalIndex, make_wheel, pip_venv
 
 from modelmedic import cli
+from modelmedic.compat.oracle import Change
 from modelmedic.errors import NotItsCase, RecoveryRefused
 from modelmedic.facts.book import FactBook
 from modelmedic.installer.pip import Installer
 from modelmedic.installer.words import InstallerRefused
 from modelmedic.profile.model import Endpoint, PythonNeeds, Requirement
-from modelmedic.strategies import distributions, environment, wheelhouse
+from modelmedic.strategies import distributions, environment, stacks, wheelhouse
 
 pytestmark = POSIX
 
@@ -174,6 +175,26 @@ def test_without_pip_in_the_environment_our_own_works_for_it(planned, tmp_path, 
     found = installer.resolve(["star<2"])
     assert [item.pin for item in found.items] == ["star==1.0"]
     assert says(python, "print(1)") == "1"
+
+
+def test_a_pip_that_is_too_old_to_tell_is_not_asked(tmp_path):
+    install = tmp_path / "old"
+    install.mkdir()
+    python = make_venv(install / ENV)
+    module = site_packages(python) / "pip" / "__main__.py"
+    module.parent.mkdir()
+    module.write_text("print('pip 20.3.4 from /x/pip (python 3.11)')\n")
+    context = make_context(install, target_python=python)
+    assert environment.target(FactBook(context), context).tool == "own pip"
+
+
+def test_a_loss_that_the_table_proposes_is_refused_unless_there_is_another_way():
+    change = Change(pins=("torch==2.8.0",), removed=("flash-attn",), lost=("no wheel fits.",))
+    assert stacks.without_loss(change, is_needed=False) is None
+    with pytest.raises(RecoveryRefused, match=r"flash-attn was not removed.*no wheel fits"):
+        stacks.without_loss(change, is_needed=True)
+    kept = dataclasses.replace(change, removed=())
+    assert stacks.without_loss(kept, is_needed=True) is kept
 
 
 @pytest.fixture

@@ -100,6 +100,7 @@ def plan_settle_versions(
     place = target(facts, context)
     change = stacks.change_of(facts, context, place)
     wanted = _wishes_beside(context, place, subject, is_settled=change is not None)
+    change = stacks.without_loss(change, is_needed=not wanted)
     lines = (*wanted, *(change.other_pins if change else ()))
     found = stacks.with_torch(facts, context, place, change, lines)
     if not any(item.key in place.found.installed for item in found.items):

@@ -21,6 +21,7 @@ from modelmedic.operations.set_distributions import SetDistributions, row
 from modelmedic.operations.tree import Tree
 from modelmedic.text import counted, printable
 
+_OLDEST_PIP = "23"  # whose report of a dry run is stable. Source: pip's changelog
 # Built for one another, and for a driver: another one of these is never chosen by the way.
 TORCH = frozenset({"torch", "torchvision", "torchaudio", "xformers", "flash-attn"})
 
@@ -178,11 +179,24 @@ def _relative(path: Path, root: Path) -> str | None:
 
 
 def _tool(facts: FactBook, python: Path) -> str:
-    if facts.get(interpreter.read_pip).version:
+    """Return whose pip works: the environment's, or ours where that is absent or too old.
+
+    Raises:
+        RecoveryRefused: Neither can say what it would install.
+    """
+    version = facts.get(interpreter.read_pip).version
+    if version and packages.in_range(version, f">={_OLDEST_PIP}"):
         return "pip"
-    if importlib.util.find_spec("pip") is None:
+    if importlib.util.find_spec("pip") is not None:
+        return "own pip"
+    if not version:
         raise words.no_pip(str(python))
-    return "own pip"
+    raise RecoveryRefused(
+        f"pip {printable(version)} of {printable(python)} cannot say what it would install; "
+        f"{_OLDEST_PIP} and later can.",
+        "",
+        packages.shell_words([python, "-m", "pip", "install", "--upgrade", "pip"]),
+    )
 
 
 def _by_hand(facts: FactBook, found: Interpreter, arguments: list[str]) -> str:

@@ -18,25 +18,35 @@ if TYPE_CHECKING:
 
 
 def change_of(facts: FactBook, context: Context, place: Target) -> Change | None:
-    """Return the least change that mends what the table knows to be wrong; None when nothing is.
-
-    Raises:
-        RecoveryRefused: It would leave out something that the app can use now.
-    """
+    """Return the least change that mends what the table knows to be wrong; None when nothing is."""
     from modelmedic.compat import oracle
     from modelmedic.compat.stack import machine_of, stack_of
 
     needs = [n.spec for n in context.profile.python.requirements if not n.is_optional]
     machine = machine_of(place.found, _gpus(facts, context))
-    change = oracle.nearest(machine, stack_of(place.found), needs)
-    if change is not None and change.removed:
-        raise RecoveryRefused(
-            f"{printable(', '.join(change.removed))} was not removed: the app would be able to do "
-            "less.",
-            " ".join(map(printable, change.lost)),
-            "The finding prints the commands for it.",
-        )
-    return change
+    return oracle.nearest(machine, stack_of(place.found), needs)
+
+
+def without_loss(change: Change | None, *, is_needed: bool) -> Change | None:
+    """Return a change that leaves nothing out; None for another one, if there is a way without it.
+
+    Args:
+        change: As the table tells it.
+        is_needed: Whether nothing else mends.
+
+    Raises:
+        RecoveryRefused: It is needed, and the app would be able to do less by it.
+    """
+    if change is None or not change.removed:
+        return change
+    if not is_needed:
+        return None
+    raise RecoveryRefused(
+        f"{printable(', '.join(change.removed))} was not removed: the app would be able to do "
+        "less.",
+        " ".join(map(printable, change.lost)),
+        "The finding prints the commands for it.",
+    )
 
 
 def with_torch(
