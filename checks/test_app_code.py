@@ -36,8 +36,8 @@ _ATTENTION = ("flash-attn", "flash-attn-3")
 
 
 @pytest.mark.check(
-    "python.undeclared", area="python", needs=["python.target"], severity="blocker",
-    stage="installed",
+    "python.undeclared", area="python", needs=["python.target", "python.app-code"],
+    severity="blocker", stage="installed",
 )  # fmt: skip
 @pytest.mark.recover("dependency_failure")
 def test_every_module_of_the_start_is_installed(facts: FactBook, profile: Profile) -> None:
@@ -73,8 +73,8 @@ def test_every_module_of_the_start_is_installed(facts: FactBook, profile: Profil
 
 
 @pytest.mark.check(
-    "python.attention", area="python", needs=["python.undeclared"], severity="blocker",
-    stage="installed",
+    "python.attention", area="python", needs=["python.target", "python.app-code"],
+    severity="blocker", stage="installed",
 )  # fmt: skip
 @pytest.mark.recover("dependency_failure")
 def test_attention_has_a_way_without_flash_attn(facts: FactBook, profile: Profile) -> None:

@@ -39,7 +39,8 @@ def test_installed_packages_are_whole(
     found = _interpreter(facts, profile, context)
     inside = [item for item in found.distributions if item.folder != found.user_site]
     _judge_metadata(facts, profile, found, inside)
-    torn = file_words.torn(inside)
+    shared = _sharing(found)
+    torn = file_words.torn(item for item in inside if item.key not in shared)
     broken = [each for each in torn if each.is_fatal]
     if broken:
         raise file_words.half_installed(facts, found, broken)
@@ -158,6 +159,13 @@ def _judge_metadata(
             subject=broken[0].name,
             evidence={f"package_{n}": printable(c.words) for n, c in enumerate(broken, 1)},
         )
+
+
+def _sharing(found: interpreter.Interpreter) -> set[str]:
+    """Return the packages that overwrote each other's files: python.owners tells of them."""
+    present = (names & found.installed.keys() for names in packages.SAME_MODULE.values())
+    several = {name for names in present if len(names) > 1 for name in names}
+    return several | {name for _module, owners in found.clashes for name in owners}
 
 
 def _all_judged(inside: Sequence[packages.Distribution]) -> None:

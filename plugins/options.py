@@ -59,7 +59,7 @@ _SETTINGS: tuple[tuple[str, str, str], ...] = (
     ("report_dir", "DIR", "where report.json, report.html and junit.xml go"),
 )
 _FLAGS: tuple[tuple[str, str], ...] = (
-    ("deep", "read every byte of the weights and compare hashes"),
+    ("deep", "read every byte of the weights and compare hashes; import every package"),
     ("low_priority", "let everything else on the machine go first"),
     ("offline", "skip every check that needs a network"),
     ("heal_again", "try repairs again that did not help in the same state"),

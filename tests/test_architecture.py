@@ -22,7 +22,7 @@ HEAVY = {
 # A module may import its own layer and those before it. A new module gets its line here, which is
 # the moment to think about where it belongs.
 LAYERS = (
-    ("", "deeds", "errors", "jsonshape", "lazy", "limits", "masking", "text"),
+    ("", "caller", "deeds", "errors", "jsonshape", "lazy", "limits", "masking", "text"),
     ("commands", "purity", "rooms", "bootstrap"),
     ("profile.model", "context", "findings", "testing"),
     ("facts",),
@@ -202,7 +202,9 @@ def test_the_start_uses_only_the_standard_library():
     for path in (CHECKOUT / "start.py", *python_files("src/modelmedic/bootstrap")):
         for name in imports(parsed(path)):
             top = name.split(".")[0]
-            ours = name.startswith(("modelmedic.bootstrap", "modelmedic.errors"))
+            ours = name.startswith(
+                ("modelmedic.bootstrap", "modelmedic.caller", "modelmedic.errors")
+            )
             assert top in sys.stdlib_module_names or ours, f"{ids(path)} imports {name}"
 
 

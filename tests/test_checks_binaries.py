@@ -63,9 +63,19 @@ def test_a_library_that_nobody_imports_may_be_for_another_processor(patient, who
     patient.check("binaries", NUMPY)
 
 
+def asking(whole: bytes, version: bytes) -> bytes:
+    """Return the library as if it were built on a system of that version."""
+    now = next(name for name in (b"GLIBC_2.29", b"GLIBC_2.2.5") if name + b"\0" in whole)
+    return whole.replace(now + b"\0", version.ljust(len(now) + 1, b"\0"))
+
+
+def test_an_older_c_library_is_older_by_number_not_by_text(patient, whole):
+    put(patient, asking(whole, b"GLIBC_2.9"))
+    patient.check("binaries", NUMPY)
+
+
 def test_a_library_of_a_newer_system_names_both(patient, whole):
-    versions = [name for name in (b"GLIBC_2.29", b"GLIBC_2.2.5") if name + b"\0" in whole]
-    newer = whole.replace(versions[0] + b"\0", b"GLIBC_9.9".ljust(len(versions[0]) + 1, b"\0"))
+    newer = asking(whole, b"GLIBC_9.9")
     put(patient, newer, "flash-attn", "flash_attn_2_cuda.cpython-311-x86_64-linux-gnu.so")
     error = patient.fails("binaries", Requirement("flash_attn"))
     assert error.failure_id == "flash-attn-glibc"

@@ -66,8 +66,8 @@ def test_a_package_compiled_for_numpy_1_is_settled_with_what_the_profile_asks(pa
 def test_a_package_compiled_for_numpy_2_is_the_other_direction(patient):
     put(patient, "numpy", "1.26.4", "")
     said = (
-        "numpy.dtype size changed, may indicate binary incompatibility. Expected 96 from C header, "
-        "got 88 from PyObject"
+        "numpy.dtype size changed, may indicate binary incompatibility. Expected 88 from C header, "
+        "got 96 from PyObject"
     )
     error = broken(patient, "pandas", said, kind="ValueError")
     assert error.failure_id == "numpy2-abi"
@@ -158,6 +158,20 @@ def test_a_module_that_nobody_asked_pip_for_is_installed(patient):
     put(patient, "decord", "0.6.0", "import a_thing\n")
     error = patient.fails("imports", Requirement("decord"))
     assert shlex.split(error.next_step)[-1] == "a_thing"
+
+
+def test_what_a_package_asks_for_itself_is_told_by_its_metadata(patient):
+    """pandas 3 under numpy 1, and ftfy without wcwidth, as the real ones say it."""
+    patient.needs["requirements"] = (Requirement("numpy>=1.23.5,<2"),)
+    put(patient, "numpy", "1.26.4", "")
+    said = "Please upgrade numpy to >= 2.0.2 to use this pandas version."
+    files = {"pandas.py": f"raise ImportError({said!r})\n"}
+    install(site_packages(patient.target), "pandas", "3.1.1", "numpy>=2.0.2", files=files)
+    error = patient.fails("imports", Requirement("pandas"))
+    assert error.why.startswith(
+        "pandas 3.1.1 requires numpy>=2.0.2, but numpy 1.26.4 is installed."
+    )
+    assert shlex.split(error.next_step)[4:] == ["pandas", "numpy>=1.23.5,<2"]
 
 
 def test_an_import_that_ends_python_tells_how(patient):

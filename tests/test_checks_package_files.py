@@ -147,6 +147,13 @@ def test_two_opencv_packages_are_told_as_what_they_are(patient):
     patient.check("conflicts")
 
 
+def test_files_that_two_owners_overwrote_are_not_told_twice(patient):
+    for name, size in (("opencv-python", 90), ("opencv-python-headless", 10)):
+        put(patient, name, "4.11", files={"cv2/__init__.py": "", "cv2/cv2.abi3.so": "x" * size})
+    patient.check("files")
+    patient.fails("owners")
+
+
 def test_the_old_pynvml_beside_the_real_one_fails(patient):
     put(patient, "pynvml", "11.5.3", files={"pynvml/__init__.py": "old"})
     put(patient, "nvidia-ml-py", "13.0", files={"pynvml.py": "new"})

@@ -52,6 +52,18 @@ def test_every_cut_of_a_library_is_seen_and_none_crashes(libraries, tmp_path):
         assert found.is_cut or found.problem, length
 
 
+def test_a_cut_is_seen_without_a_table_of_sections(libraries, tmp_path):
+    """strip leaves none; the segments tell as well."""
+    content = bytearray((libraries / "whole.so").read_bytes())
+    struct.pack_into("<Q", content, 40, 0)
+    struct.pack_into("<HHH", content, 58, 0, 0, 0)
+    whole = written(tmp_path, bytes(content))
+    assert not whole.is_cut
+    assert whole.end_bytes > len(content) // 2
+    assert "libm.so.6" in whole.needed
+    assert written(tmp_path, bytes(content[: whole.end_bytes - 1])).is_cut
+
+
 def test_a_tail_of_zeros_behind_a_whole_library_is_no_cut(libraries, tmp_path):
     content = (libraries / "whole.so").read_bytes()
     assert not written(tmp_path, content + bytes(100)).is_cut

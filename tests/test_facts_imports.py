@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 from python_support import POSIX, install, make_venv, program, site_packages
 from support import make_facts
 
+from modelmedic import caller
 from modelmedic.errors import CannotTell
 from modelmedic.facts import import_faults, import_probe
 from modelmedic.facts.import_faults import Fault, Link, Reason, classify_import
@@ -159,6 +161,25 @@ def test_an_import_leaves_no_cache(own_venv, monkeypatch, tmp_path):
     assert not (tmp_path / "hub").exists()
 
 
+def test_what_modules_put_aside_for_their_end_goes(own_venv, tmp_path):
+    """matplotlib makes a temporary folder where it may not write, and removes it at the end."""
+    folder = tmp_path / "made"
+    text = f"import atexit, os\nos.mkdir({str(folder)!r})\natexit.register(os.rmdir, {str(folder)!r})\n"
+    install(site_packages(own_venv), "acme", files={"acme.py": text + "atexit.register(exit, 3)\n"})
+    assert imported(own_venv, "acme").is_imported
+    assert not folder.exists()
+
+
+def test_variables_that_start_py_took_away_count_for_the_app(own_venv, tmp_path, monkeypatch):
+    (tmp_path / "given.py").write_text("")
+    started = caller.put_aside({"PYTHONPATH": str(tmp_path), "PYTHONHOME": "", "HOME": "/"})
+    for name, value in started.items():
+        monkeypatch.setenv(name, value)
+    assert set(started) == {"MODELMEDIC_STARTED_WITH_PYTHONPATH"}
+    assert imported(own_venv, "given").is_imported
+    assert interpreter_support.ask(own_venv).path_variable == (str(tmp_path),)
+
+
 @pytest.mark.parametrize("minor", [6, 8, 9, 12, 13])
 def test_other_pythons_answer(minor):
     found = shutil.which(f"python3.{minor}")
@@ -168,6 +189,26 @@ def test_other_pythons_answer(minor):
     assert imported(Path(found), "json.decoder").is_imported
 
 
+@pytest.mark.network
+@pytest.mark.slow
+def test_real_packages_built_for_numpy_1_under_numpy_2(tmp_path):
+    """The words of real libraries: opencv 4.8 and pandas 2.1 are built for numpy 1."""
+    target = make_venv(tmp_path / "env")
+    pip = [sys.executable, "-m", "pip", "--python", str(target), "install", "-q", "--no-deps"]
+    wanted = ["numpy==2.0.2", "opencv-python-headless==4.8.0.76", "pandas==2.1.4", "six==1.16.0"]
+    wanted += ["python-dateutil==2.9.0.post0", "pytz==2024.1", "tzdata==2024.1"]
+    done = subprocess.run(
+        [*pip, "--only-binary=:all:", *wanted], capture_output=True, text=True, check=False
+    )
+    if done.returncode and not os.environ.get(binary_support.TOOLS_REQUIRED):
+        pytest.skip("These wheels cannot be had: " + done.stderr[-200:])
+    assert done.returncode == 0, done.stderr
+    for module in ("cv2", "pandas"):
+        found = imported(target, module, 60)
+        assert not found.is_imported
+        assert found.fault.reason is Reason.NUMPY_TOO_NEW, found
+
+
 # --- recorded words
 
 RECORDED = [
@@ -175,9 +216,11 @@ RECORDED = [
      Reason.NUMPY_TOO_NEW, "2.1.3"),
     ("AttributeError: _ARRAY_API not found", Reason.NUMPY_TOO_NEW, "_ARRAY_API"),
     (("numpy.dtype size changed, may indicate binary incompatibility. Expected 96 from C header, "
-     "got 88 from PyObject"), Reason.NUMPY_TOO_OLD, "numpy.dtype"),
+     "got 88 from PyObject"), Reason.NUMPY_TOO_NEW, "numpy.dtype"),  # pandas 2.1.4, numpy 2.0.2
     (("numpy.dtype size changed, may indicate binary incompatibility. Expected 88 from C header, "
-     "got 96 from PyObject"), Reason.NUMPY_TOO_NEW, "numpy.dtype"),
+     "got 96 from PyObject"), Reason.NUMPY_TOO_OLD, "numpy.dtype"),
+    (("numpy.ndarray size changed, may indicate binary incompatibility. Expected 88 from C header, "
+     "got 80 from PyObject"), Reason.NUMPY_TOO_OLD, "numpy.ndarray"),
     ("module compiled against ABI version 0x2000000 but this version of numpy is 0x1000009",
      Reason.NUMPY_TOO_OLD, "0x2000000"),
     ("libGL.so.1: cannot open shared object file: No such file or directory",

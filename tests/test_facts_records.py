@@ -158,6 +158,17 @@ def test_two_owners_of_one_module_are_told_and_shared_ones_are_not(own_venv, sit
     assert "nvidia" not in found.module_owners
 
 
+def test_owners_of_one_module_in_two_folders_hide_each_other_and_do_not_clash(
+    own_venv, site, tmp_path
+):
+    other = tmp_path / "other"
+    other.mkdir()
+    (site / "more.pth").write_text(f"{other}\n")
+    install(site, "opencv-python", files={"cv2/__init__.py": "one"})
+    install(other, "python3-opencv", files={"cv2/__init__.py": "two"})
+    assert ask(own_venv).clashes == ()
+
+
 def test_the_app_and_pythonpath_are_searched_for_what_hides_packages(
     own_venv, site, tmp_path, monkeypatch
 ):

@@ -58,6 +58,9 @@ def test_pytest_runs_isolated_in_the_persons_folder_and_its_exit_code_is_ours(in
     assert seen["prefix"] == str(installed / ".venv")
     assert not set(seen["env"]) & (variables.FOREIGN_VARIABLES - {"PYTHONPATH"})
     assert str(tmp_path) not in seen["path"]
+    assert seen["env"]["MODELMEDIC_STARTED_WITH_PYTHONPATH"] == str(
+        tmp_path
+    )  # the app's, in its checks
     assert seen["env"]["MODELMEDIC_INVOKED_AS"].endswith("start.py'")  # quoted: a space is in it
     red = start(installed, "-q", env=env | {"RED": "1"}, cwd=tmp_path)
     assert red.returncode == 1, red.stdout + red.stderr

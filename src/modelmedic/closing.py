@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from modelmedic import commands, rooms
+from modelmedic import caller, commands, rooms
 from modelmedic.errors import CannotTell
 from modelmedic.examination import Examination
 from modelmedic.facts import file_hashes
@@ -86,6 +86,7 @@ def _arguments(found: Examination, folder: Path) -> list[str]:
 def _environment(found: Examination) -> dict[str, str]:
     steering = ("PYTEST_", "MODELMEDIC_")
     env = {key: value for key, value in os.environ.items() if not key.startswith(steering)}
+    env |= {key: value for key, value in os.environ.items() if key.startswith(caller.PREFIX)}
     env["MODELMEDIC_CLOSING_PASS"] = "1"  # noqa: S105 - a pass of checks, no password
     env["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # plugins of other people judge nothing here
     env["MODELMEDIC_STATE_DIR"] = str(found.context.state_dir)

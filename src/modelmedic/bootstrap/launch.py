@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
+from modelmedic import caller
 from modelmedic.bootstrap import arguments as given
 from modelmedic.bootstrap import environment as environments
 from modelmedic.bootstrap.variables import clean_environment
@@ -51,7 +52,7 @@ def run_pytest(prepared: environments.Environment, arguments: Sequence[str], *, 
     # By -p our options are known before pytest looks for conftest files; a value is then no path.
     project += ["-p", "modelmedic.entry"]
     command = [str(prepared.python), "-I", "-m", "pytest", *project, *arguments]
-    environ = clean_environment(os.environ)
+    environ = clean_environment(os.environ) | caller.put_aside(os.environ)
     environ["MODELMEDIC_INVOKED_AS"] = invoked_as(sys.orig_argv, sys.argv[0])
     sys.stdout.flush()
     if sys.platform == "win32":

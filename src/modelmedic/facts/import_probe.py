@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from modelmedic import commands
+from modelmedic import caller, commands
 from modelmedic.errors import CannotTell
 from modelmedic.facts import program
 from modelmedic.facts.book import FactBook, probe
@@ -96,7 +96,8 @@ def import_in(target: Path, module: str, *, deadline_seconds: float) -> Import:
 def app_environment(environ: Mapping[str, str]) -> dict[str, str]:
     """Return the variables of an ordinary start, changed so that importing writes no caches."""
     nowhere = os.path.join(os.devnull, "no-cache")  # noqa: PTH118 - a text, no path of ours
-    kept = {name: value for name, value in environ.items() if name not in _NOT_INHERITED}
+    started = caller.as_started(environ)
+    kept = {name: value for name, value in started.items() if name not in _NOT_INHERITED}
     return kept | dict.fromkeys(_CACHES, nowhere)
 
 

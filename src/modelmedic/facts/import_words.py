@@ -10,8 +10,8 @@ from modelmedic.facts.file_words import reinstall_command
 from modelmedic.facts.import_faults import Fault, Reason
 from modelmedic.facts.import_probe import Import
 from modelmedic.facts.interpreter import Interpreter
-from modelmedic.facts.packages import is_name, shell_words
-from modelmedic.facts.pip_commands import install_command
+from modelmedic.facts.packages import find_conflicts, is_name, shell_words
+from modelmedic.facts.pip_commands import install_command, settle_command
 from modelmedic.text import printable
 
 _VC_RUNTIME = "https://aka.ms/vs/17/release/vc_redist.x64.exe"  # Microsoft's own, as torch names it
@@ -52,12 +52,29 @@ class Case:
         items = [self.found.installed[name] for name in names if name in self.found.installed]
         return reinstall_command(self.facts, self.found, items)
 
+    def unmet(self) -> tuple[str, str] | None:
+        """Return why and what next where its own metadata tells what it misses; else None."""
+        everything = find_conflicts(self.found.distributions, self.found.marker_environment)
+        own = [
+            each
+            for each in everything
+            if each.name == self.package and each.kind in {"missing", "version"}
+        ]
+        if not own:
+            return None
+        profile = self.facts.profile
+        return f"{own[0].words}.", settle_command(self.facts, self.found, profile, own)
+
     def uninstall(self, name: str) -> str:
         """Return the command that removes a package."""
         return shell_words([self.found.target, "-m", "pip", "uninstall", "-y", name])
 
 
 Words = tuple[str, str]  # why, next step
+# Faults that come of what a package asks for and does not have, more often than not.
+_ASKED = frozenset(
+    {Reason.MISSING_MODULE, Reason.MISSING_NAME, Reason.REFUSED_VERSION, Reason.OTHER}
+)
 
 
 def explain(case: Case) -> tuple[str, str, str]:
@@ -72,7 +89,8 @@ def explain(case: Case) -> tuple[str, str, str]:
         what = f"Importing {who} ended Python: it {result.ended}."
     else:
         what = f"{who} cannot be imported: {_reason(case.fault)}."
-    why, next_step = _WORDS.get(case.fault.reason, _other)(case)
+    words = case.unmet() if case.fault.reason in _ASKED else None
+    why, next_step = words or _WORDS.get(case.fault.reason, _other)(case)
     return what, f"{why}{said}", next_step
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from modelmedic import commands
+from modelmedic import caller, commands
 from modelmedic.errors import CannotTell
 from modelmedic.facts.book import FactBook, probe
 from modelmedic.facts.interpreter_answer import Interpreter, Shadow, find_document, parse_report
@@ -145,7 +145,8 @@ def parse_pip(done: commands.Completed) -> Pip:
 
 
 def _question(place: Path | None) -> str:
-    variables = {name: os.environ[name] for name in _VARIABLES if os.environ.get(name)}
+    environ = caller.as_started(os.environ)
+    variables = {name: environ[name] for name in _VARIABLES if environ.get(name)}
     return json.dumps({"variables": variables, "place": "" if place is None else str(place)})
 
 
