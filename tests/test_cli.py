@@ -37,6 +37,18 @@ def test_help_and_version(modelmedic):
         assert verb in text
 
 
+def test_a_reader_that_has_seen_enough_is_no_fault(tmp_path):
+    argv = [sys.executable, "-m", "modelmedic", "profile", "compat"]
+    with subprocess.Popen(
+        argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path,
+        env=child_env(PYTHONPATH=str(CHECKOUT / "src")),
+    ) as process:  # fmt: skip
+        assert process.stdout.readline()
+        process.stdout.close()  # as head does
+        assert process.wait(60) == 0
+        assert process.stderr.read() == ""
+
+
 def test_profiles_are_listed_shown_and_their_schema_printed(modelmedic):
     listed = modelmedic("profile", "list").stdout.split()
     assert {"demo", "wan2.2-ti2v-5b", "wan2.2-t2v-a14b-diffusers"} <= set(listed)

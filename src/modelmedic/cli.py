@@ -24,17 +24,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         return run_checks(arguments[0], arguments[1:])
     options = _parser().parse_args(arguments)
     try:
-        return int(options.call(options))
+        code = int(options.call(options))
+        sys.stdout.flush()  # here, not at the end of Python, is where a closed pipe is heard of
     except BadProfile as error:
         print(error, file=sys.stderr)
         return EXIT_USAGE
     except ModelmedicError as error:
         print(error, file=sys.stderr)
         return EXIT_FAILED
+    except BrokenPipeError:  # who read it, `head` or a pager, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_OK
     except KeyboardInterrupt:
         begun = " What undo had begun, the next undo or --heal ends." * (arguments[0] == "undo")
         print(f"Stopped.{begun}", file=sys.stderr)
         return EXIT_INTERRUPTED
+    return code
 
 
 def run_checks(command: str, arguments: Sequence[str]) -> int:
