@@ -133,7 +133,7 @@ class SetDistributions(Operation):
 
     def inspect(self, shop: Workshop, note: dict[str, Any]) -> str:
         """Return how far it got."""
-        if not note["sha256"]:
+        if not note["sha256"] or shop.tree.identity(f"{note['stage']}.undone") is not None:
             return "before"
         found = moves.read(shop.tree, note["manifest"], note["sha256"])
         return moves.state(shop.tree, found)[0] if found else "drifted"
@@ -147,13 +147,15 @@ class SetDistributions(Operation):
         aside.refuse_foreign_place(note["aside"], aside.ASIDE)
         aside.refuse_foreign_place(note["manifest"], note["aside"])
         aside.refuse_foreign_place(note["stage"], aside.PARTS)
-        if note["sha256"]:
+        undone = f"{note['stage']}.undone"
+        if note["sha256"] and shop.tree.identity(undone) is None:
             moves.unmake(shop.tree, self._undoable(shop, note))
+            # From here on nothing is to be moved back any more, should we be killed.
+            shop.tree.rename(note["manifest"], undone)
         with contextlib.suppress(OSError):  # a pip that outlived us may still write; it expires
             shop.tree.remove_own_tree(note["stage"])
         shop.tree.remove_own_file(note["manifest"])
-        shop.tree.remove_own_tree(note["aside"])
-        aside.tidy(shop, note["aside"])
+        aside.tidy(shop, note["manifest"])  # folders only, and only empty ones
 
     # -- the steps -------------------------------------------------------------------------------
 
