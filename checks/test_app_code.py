@@ -10,11 +10,9 @@ import pytest
 
 from modelmedic.context import Context
 from modelmedic.errors import CannotTell, Unhealthy
-from modelmedic.facts import app_code, interpreter
+from modelmedic.facts import app_code, interpreter, packages, requirement_files
 from modelmedic.facts.book import FactBook
-from modelmedic.facts.packages import normalised, shell_words
 from modelmedic.facts.pip_commands import install_command
-from modelmedic.facts.requirement_files import LineFault, copy_name, read_requirement_files
 from modelmedic.profile.model import Profile
 from modelmedic.text import counted, printable
 
@@ -51,7 +49,9 @@ def test_every_module_of_the_start_is_installed(facts: FactBook, profile: Profil
     asked = {each.name for each in profile.python.requirements}
     absent = [each for each in code.imports if not _is_there(found, each.module)]
     # What the profile asks for by name is python.package's to tell.
-    untold = [each for each in absent if normalised(_distribution(each.module)) not in asked]
+    untold = [
+        each for each in absent if packages.normalised(_distribution(each.module)) not in asked
+    ]
     if untold:
         shown = "; ".join(
             f"{printable(each.module)} ({printable(each.first)})" for each in untold[:_SHOWN]
@@ -65,7 +65,7 @@ def test_every_module_of_the_start_is_installed(facts: FactBook, profile: Profil
             "does not name them.",
             install_command(facts, found, names),
             failure_id="undeclared-imports-at-top-level",
-            subject=normalised(names[0]),
+            subject=packages.normalised(names[0]),
             evidence={each.module: str(each.first) for each in untold},
         )
     if not code.is_whole:
@@ -166,7 +166,7 @@ def test_the_installed_app_is_complete(facts: FactBook, profile: Profile, contex
                     f"{', '.join(missing[:_SHOWN])}.",
                     "Its pyproject.toml names no subpackages, so `pip install .` leaves them out; "
                     "outside of the app's folder the installed one is imported.",
-                    shell_words([found.target, "-m", "pip", "uninstall", "-y", item.key]),
+                    packages.shell_words([found.target, "-m", "pip", "uninstall", "-y", item.key]),
                     failure_id="pip-install-dot-incomplete",
                     subject=item.key,
                     evidence={"missing": len(missing)},
@@ -184,19 +184,19 @@ def test_every_requirement_line_names_a_package(
     """Every line of the app's lists of requirements is one that pip can install."""
     if not profile.python.is_required:
         pytest.skip("The profile needs no Python environment.")
-    files = facts.get(read_requirement_files)
+    files = facts.get(requirement_files.read_requirement_files)
     if not files:
         pytest.skip("There are no requirements*.txt in the install folder.")
     for each in files:
         if each.faults and each.is_mended:
             degraded(
                 f"pip cannot install {printable(each.path)}; its copy "
-                f"{copy_name(each.path)} beside it can be installed.",
+                f"{requirement_files.copy_name(each.path)} beside it can be installed.",
                 "",
-                shell_words(
+                packages.shell_words(
                     [
                         *(facts.target_python or "python3", "-m", "pip", "install", "-r"),
-                        context.place / copy_name(each.path),
+                        context.place / requirement_files.copy_name(each.path),
                     ]
                 ),
             )
@@ -238,7 +238,7 @@ def _is_there(found: interpreter.Interpreter, module: str) -> bool:
         return True
     folders = {*(item.folder for item in found.distributions), found.purelib, *found.path_variable}
     editable = {item.key for item in found.distributions if item.direct == "editable"}
-    if normalised(module) in editable:
+    if packages.normalised(module) in editable:
         return True  # its folder is told by a hook, which is not run here
     return any(_lies_in(Path(folder), module) for folder in folders if folder)
 
@@ -264,12 +264,12 @@ def _missing_parts(installed: Path, local: Path) -> list[str]:
 
 def _restore(context: Context) -> str:
     if (context.place / ".git").exists():
-        status = shell_words(["git", "-C", context.place, "status", "--short"])
+        status = packages.shell_words(["git", "-C", context.place, "status", "--short"])
         return f"`{status}` shows what differs; then check out one released version."
     return "Download one released version of the app's code and copy it over this one."
 
 
-def _line(fault: LineFault) -> str:
+def _line(fault: requirement_files.LineFault) -> str:
     words = {
         "standard-module": "is a module of Python itself",
         "glued-comment": "has a comment without a blank before it",
@@ -280,7 +280,7 @@ def _line(fault: LineFault) -> str:
     return f"{printable(fault.path)} line {fault.line}, {shown!r}, {words[fault.kind]}"
 
 
-def _line_cure(context: Context, fault: LineFault) -> str:
+def _line_cure(context: Context, fault: requirement_files.LineFault) -> str:
     place = f"line {fault.line} of {printable(context.place / fault.path)}"
     if fault.cure:
         return f"Replace {place} by: {' / '.join(printable(each) for each in fault.cure)}"

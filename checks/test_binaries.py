@@ -9,10 +9,8 @@ import pytest
 
 from modelmedic.context import Context
 from modelmedic.errors import Unhealthy
-from modelmedic.facts import binaries, interpreter
+from modelmedic.facts import binaries, file_words, interpreter, packages
 from modelmedic.facts.book import FactBook
-from modelmedic.facts.file_words import reinstall_command
-from modelmedic.facts.packages import Distribution, shell_words
 from modelmedic.profile.model import Profile, Requirement
 from modelmedic.text import printable
 
@@ -49,7 +47,10 @@ def test_compiled_parts_fit_this_machine(
 
 
 def _judge_whole(
-    facts: FactBook, found: interpreter.Interpreter, item: Distribution, binary: binaries.Binary
+    facts: FactBook,
+    found: interpreter.Interpreter,
+    item: packages.Distribution,
+    binary: binaries.Binary,
 ) -> None:
     if binary.is_cut or binary.problem:
         has = f"it has {binary.size_bytes:,} bytes; its tables need {binary.end_bytes:,}"
@@ -57,7 +58,7 @@ def _judge_whole(
             f"{printable(binary.path)} of {item.name} {item.version} is damaged: "
             f"{has if binary.is_cut else binary.problem}.",
             "Most often an install that was ended, or a full disk.",
-            reinstall_command(facts, found, [item]),
+            file_words.reinstall_command(facts, found, [item]),
             failure_id="half-installed-package",
             subject=item.key,
             evidence={"file": printable(binary.path), "size_bytes": binary.size_bytes},
@@ -65,7 +66,10 @@ def _judge_whole(
 
 
 def _judge_machine(
-    facts: FactBook, found: interpreter.Interpreter, item: Distribution, binary: binaries.Binary
+    facts: FactBook,
+    found: interpreter.Interpreter,
+    item: packages.Distribution,
+    binary: binaries.Binary,
 ) -> None:
     if not binary.machine or not _MODULE.search(binary.path):
         return
@@ -77,7 +81,7 @@ def _judge_machine(
             f"{printable(binary.path)} of {item.name} {item.version} is made for {binary.machine}, "
             f"{binary.bits} bits; this Python runs on {own}, {found.bits} bits.",
             "Most often the environment was copied from another machine.",
-            reinstall_command(facts, found, [item]),
+            file_words.reinstall_command(facts, found, [item]),
             failure_id="wrong-interpreter-or-env",
             subject=item.key,
             evidence={"file": printable(binary.path), "machine": binary.machine},
@@ -85,13 +89,13 @@ def _judge_machine(
 
 
 def _judge_glibc(
-    found: interpreter.Interpreter, item: Distribution, binary: binaries.Binary
+    found: interpreter.Interpreter, item: packages.Distribution, binary: binaries.Binary
 ) -> None:
     own = found.glibc
     if not own or not binary.glibc:
         return
     if binaries.version_key(binary.glibc) > binaries.version_key(own):
-        away = shell_words([found.target, "-m", "pip", "uninstall", "-y", item.key])
+        away = packages.shell_words([found.target, "-m", "pip", "uninstall", "-y", item.key])
         raise Unhealthy(
             f"{item.name} {item.version} needs glibc {binary.glibc}; this system has {own}.",
             f"{printable(binary.path)} was built on a newer system. The C library cannot be "

@@ -8,10 +8,15 @@ import pytest
 
 from modelmedic.context import Context
 from modelmedic.errors import CannotTell, Unhealthy
-from modelmedic.facts import gpu, import_faults, import_words, interpreter, kernel_probe
+from modelmedic.facts import (
+    gpu,
+    import_faults,
+    import_probe,
+    import_words,
+    interpreter,
+    kernel_probe,
+)
 from modelmedic.facts.book import FactBook
-from modelmedic.facts.import_faults import Reason
-from modelmedic.facts.import_probe import read_import
 from modelmedic.profile.model import Profile, Requirement
 from modelmedic.text import printable
 
@@ -147,7 +152,7 @@ def _judge(
     degraded: Degraded,
 ) -> None:
     """Import one module; fail when it cannot be, state when it goes on without a part."""
-    result = facts.get(read_import, module)
+    result = facts.get(import_probe.read_import, module)
     if result.fault is None:
         return
     case = import_words.Case(facts, found, name, result)
@@ -219,7 +224,7 @@ def _judge_card(
 
 def _no_flash(card: kernel_probe.CardWork, said: str) -> Unhealthy:
     fault = import_faults.of_text(said)
-    if fault is not None and fault.reason is Reason.NO_KERNEL:
+    if fault is not None and fault.reason is import_faults.Reason.NO_KERNEL:
         why = "It has no code for this card, though torch has."
         failure = "attention-kernel-no-image"
     elif _TOO_OLD in said:

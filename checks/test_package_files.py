@@ -8,10 +8,9 @@ import pytest
 
 from modelmedic.context import Context
 from modelmedic.errors import CannotTell, Unhealthy
-from modelmedic.facts import file_words, interpreter, packages
+from modelmedic.facts import file_words, interpreter, packages, requirement_files
 from modelmedic.facts.book import FactBook
 from modelmedic.facts.pip_commands import install_command, settle_command
-from modelmedic.facts.requirement_files import read_requirement_files
 from modelmedic.profile.model import Profile
 from modelmedic.text import counted, printable
 
@@ -127,7 +126,7 @@ def test_texts_are_read_as_they_are_written(
     found = _interpreter(facts, profile, context)
     if found.encoding.lower().replace("_", "-") in {"utf-8", "utf8"}:
         return
-    texts = facts.get(read_requirement_files) if context.is_installed else ()
+    texts = facts.get(requirement_files.read_requirement_files) if context.is_installed else ()
     strange = [each.path for each in texts if not each.is_ascii]
     if strange:
         raise Unhealthy(

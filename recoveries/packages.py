@@ -9,7 +9,7 @@ from modelmedic.errors import NotItsCase
 from modelmedic.facts.book import FactBook
 from modelmedic.healing.registry import recovery
 from modelmedic.healing.repair import Repair
-from modelmedic.operations.set_distributions import SetDistributions
+from modelmedic.operations import set_distributions
 from modelmedic.strategies import distributions, environment, pip_leftovers
 
 
@@ -107,7 +107,7 @@ def install_from_wheelhouse(repair: Repair, context: Context, facts: FactBook) -
     yield
 
 
-def _take(repair: Repair, operations: Iterator[SetDistributions]) -> None:
+def _take(repair: Repair, operations: Iterator[set_distributions.SetDistributions]) -> None:
     """Plan operations; torch never becomes another version unless a person allows it."""
     for operation in operations:
         if environment.touches_torch(operation) and repair.plan.declared_risk == "safe":

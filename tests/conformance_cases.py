@@ -7,14 +7,13 @@ import hashlib
 import json
 import os
 import shutil
-import socket
-import subprocess
 import sys
 import time
 from pathlib import Path
 
 from client_support import served
 from environment_cases import CASES as ENVIRONMENT_CASES
+from lock_breaks import LOCK, leave_a_soft_lock, lock_it
 from package_cases import CASES as PACKAGE_CASES
 
 from modelmedic.context import OWN_FOLDER
@@ -29,7 +28,6 @@ from modelmedic.testing.specimens import demo_files
 SHARD = "model/diffusion_pytorch_model-00002-of-00003.safetensors"
 INDEX = "model/diffusion_pytorch_model.safetensors.index.json"
 _BLOCK_BYTES = 64 << 10
-LOCK = "model/.cache/huggingface/download/x.safetensors.lock"
 STRAY = "wrong-name.bin"
 CACHED, COMMIT = "models--modelmedic--demo", demo_hub().commit
 SNAPSHOT_SHARD = f"{CACHED}/snapshots/{COMMIT}/{SHARD.partition('/')[2]}"
@@ -46,27 +44,6 @@ def remove_outputs(install):
 
 def put_a_file_in_its_place(install):
     (install / "outputs").write_text("somebody's notes")
-
-
-def leave_a_soft_lock(install):
-    lock = install / LOCK
-    lock.parent.mkdir(parents=True)
-    ended = subprocess.run(
-        [sys.executable, "-c", "import os; print(os.getpid())"],
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    lock.write_text(f"{ended.stdout.strip()}\n{socket.gethostname()}\n")  # as filelock does
-    long_ago = time.time() - 100_000
-    os.utime(lock, (long_ago, long_ago))
-
-
-@contextlib.contextmanager
-def lock_it(install):
-    import fcntl
-
-    with (install / LOCK).open("r+") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
-        yield
 
 
 def tear_the_settings(install):

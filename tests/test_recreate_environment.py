@@ -1,3 +1,4 @@
+# ruff: noqa: F401, F811 - the fixture is imported from test_crash
 """An environment is made anew at its place, or the old one is there, whole; never a half one."""
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from environment_support import (
 )
 from python_support import POSIX
 from support import make_context
+from test_crash import run_child
 from test_engine_in_use import READY, stranger
 from wheel_support import make_wheel
 

@@ -42,8 +42,9 @@ def test_listing_the_checks_reads_no_probe_and_no_repair(tmp_path):
     read = set(text.partition("READ ")[2].partition(" ITEMS")[0].split())
     assert "modelmedic.profile.loader" in read
     probes = {name for name in read if name.startswith("modelmedic.facts.")}
-    # The book holds the facts; pip_commands only words what others read.
-    assert probes == {"modelmedic.facts.book", "modelmedic.facts.pip_commands"}
+    # The book holds the facts, and knows where an environment may lie; pip_commands only words
+    # what others read.
+    assert probes == {f"modelmedic.facts.{name}" for name in ("book", "pip_commands", "places")}
     assert not [name for name in read if name.startswith("modelmedic.strategies.")]
     assert not read & {f"modelmedic.{name}" for name in NOT_FOR_LISTING}
     assert " ITEMS 0" not in text
