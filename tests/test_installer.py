@@ -118,6 +118,18 @@ def test_a_report_that_names_no_wheel_is_not_believed(text):
         report.parse(text)
 
 
+def test_a_wheel_of_this_machine_has_a_hash_also_where_pip_tells_none(tmp_path):
+    """pip before 23.1, which comes with Python 3.10, reports files without their hashes."""
+    wheel = tmp_path / "moon-1.0-py3-none-any.whl"
+    wheel.write_bytes(b"x" * 3_000_000)
+    item = report.Pinned("moon", "1.0", wheel.name, wheel.as_uri(), "")
+    assert pip._with_hash(item).sha256 == sha256_of(wheel)
+    told = report.Pinned("moon", "1.0", wheel.name, wheel.as_uri(), "ab" * 32)
+    assert pip._with_hash(told) == told
+    wheel.unlink()
+    assert pip._with_hash(item) == item
+
+
 def test_settings_that_would_send_an_install_elsewhere_do_not_reach_pip(monkeypatch):
     for name in ("PIP_TARGET", "PIP_USER", "PIP_BREAK_SYSTEM_PACKAGES", "PIP_NO_BINARY"):
         monkeypatch.setenv(name, "1")

@@ -6,12 +6,15 @@ left in what is examined. pip's own settings stay in force: its index, its proxy
 
 from __future__ import annotations
 
+import hashlib
 import os
 import sys
 import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from modelmedic import commands
 from modelmedic.errors import CannotTell
@@ -98,9 +101,10 @@ class Installer:
         lines = [*dict.fromkeys([*requirements, *constraints])]
         done = _ask(self, ["install", *options, *_places(self), "--", *lines], deadline_seconds)
         try:
-            return report.parse(done.stdout)
+            found = report.parse(done.stdout)
         except CannotTell as error:
             raise _unreadable(done, error) from error
+        return replace(found, items=tuple(map(_with_hash, found.items)))
 
     def download(self, items: Iterable[Pinned], folder: Path) -> None:
         """Fetch the wheel of each item into a folder that exists, proven by its SHA-256.
@@ -228,6 +232,25 @@ class _pins:  # noqa: N801 - a context manager, used as a function is
 
     def __exit__(self, *_: object) -> None:
         self.folder.cleanup()
+
+
+def _with_hash(item: Pinned) -> Pinned:
+    """Return an item with the SHA-256 of its wheel, where that lies on this machine.
+
+    pip itself tells it from 23.1 on: "archive_info.hashes" of a file it was pointed to. Of what
+    cannot be read the item stays as it is, and is refused later.
+    """
+    address = urlsplit(item.url)
+    if item.sha256 or address.scheme != "file":
+        return item
+    digest = hashlib.sha256()
+    try:
+        with Path(url2pathname(address.path)).open("rb") as stream:
+            while data := stream.read(1 << 20):
+                digest.update(data)
+    except OSError:
+        return item
+    return replace(item, sha256=digest.hexdigest())
 
 
 def _unreadable(done: commands.Completed, error: CannotTell) -> CannotTell:
