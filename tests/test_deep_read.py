@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
+import mmap
 import os
 import random
 import subprocess
@@ -14,12 +16,19 @@ from support import CHECKOUT
 
 from modelmedic.errors import CannotTell
 from modelmedic.facts import deep_read, digests, resumable_sha256
-from modelmedic.facts.buffers import PIECE_BYTES
+from modelmedic.facts.buffers import PIECE_BYTES, read_buffer
 from modelmedic.facts.digests import BLOCK_BYTES, Blocks
 
 MIB = 1 << 20
 SIZES = (0, 1, PIECE_BYTES, BLOCK_BYTES - 1, BLOCK_BYTES, BLOCK_BYTES + 1, 9 * MIB + 5)
 ALGORITHMS = ("sha256", "blake3") if digests.block_algorithm() == "blake3" else ("sha256",)
+
+
+def test_memory_for_large_reads_begins_at_a_page_and_is_as_long_as_asked_for():
+    for size_bytes in (1, 5000, PIECE_BYTES):
+        buffer = read_buffer(size_bytes)
+        assert len(buffer) == size_bytes
+        assert ctypes.addressof(ctypes.c_char.from_buffer(buffer)) % mmap.PAGESIZE == 0
 
 
 def made(path, size_bytes):
