@@ -1,3 +1,95 @@
-"""modelmedic: find out why the installation of a large local AI model fails, and repair it."""
+"""modelmedic: find out why the installation of a large local AI model fails, and repair it.
+
+The names below are the reliability library, for installers that import us; each is read from its
+module when it is first used, because an installer should not wait for what it does not use.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from modelmedic.findings import EnhancedErrorCategory
+    from modelmedic.healing.slots import IRecoveryStrategy, RecoveryStrategyRegistry
+    from modelmedic.limits import TimeoutManager
+    from modelmedic.reliability.declarations import Declaration, declare, idempotent, optional
+    from modelmedic.reliability.error_context import (
+        EnhancedErrorContext,
+        GPUInfo,
+        HardwareProfile,
+        NetworkStatus,
+        ResourceSnapshot,
+        SystemInfo,
+    )
+    from modelmedic.reliability.interfaces import (
+        IAutoRecoveryEngine,
+        IPreInstallationValidator,
+        IReliabilityManager,
+        RecoveryAction,
+        StrategyAttempt,
+        ValidationResult,
+    )
+
+__all__ = [
+    "Declaration",
+    "EnhancedErrorCategory",
+    "EnhancedErrorContext",
+    "GPUInfo",
+    "HardwareProfile",
+    "IAutoRecoveryEngine",
+    "IPreInstallationValidator",
+    "IRecoveryStrategy",
+    "IReliabilityManager",
+    "NetworkStatus",
+    "RecoveryAction",
+    "RecoveryStrategyRegistry",
+    "ResourceSnapshot",
+    "StrategyAttempt",
+    "SystemInfo",
+    "TimeoutManager",
+    "ValidationResult",
+    "__version__",
+    "declare",
+    "idempotent",
+    "optional",
+]
 
 __version__ = "0.1.0"
+
+_HOMES = {
+    "findings": ("EnhancedErrorCategory",),
+    "healing.slots": ("IRecoveryStrategy", "RecoveryStrategyRegistry"),
+    "limits": ("TimeoutManager",),
+    "reliability.declarations": ("Declaration", "declare", "idempotent", "optional"),
+    "reliability.error_context": (
+        "EnhancedErrorContext",
+        "GPUInfo",
+        "HardwareProfile",
+        "NetworkStatus",
+        "ResourceSnapshot",
+        "SystemInfo",
+    ),
+    "reliability.interfaces": (
+        "IAutoRecoveryEngine",
+        "IPreInstallationValidator",
+        "IReliabilityManager",
+        "RecoveryAction",
+        "StrategyAttempt",
+        "ValidationResult",
+    ),
+}
+_HOME = {name: module for module, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
+    found = getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOME})

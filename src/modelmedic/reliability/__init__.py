@@ -1,0 +1,1 @@
+"""The reliability library: the components of any installer, made reliable in process."""
