@@ -26,7 +26,7 @@ LAYERS = (
     ("commands", "purity", "rooms", "bootstrap"),
     ("profile.model", "context", "findings", "testing"),
     ("facts",),
-    ("profile", "compat", "needs", "discovery", "forecast"),
+    ("profile", "compat", "needs", "discovery", "forecast", "scan"),
     (
         "operations",
         "installer",

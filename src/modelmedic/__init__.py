@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         StrategyAttempt,
         ValidationResult,
     )
+    from modelmedic.scan.finding import ScanFinding
 
 __all__ = [
     "Declaration",
@@ -44,6 +45,7 @@ __all__ = [
     "RecoveryAction",
     "RecoveryStrategyRegistry",
     "ResourceSnapshot",
+    "ScanFinding",
     "StrategyAttempt",
     "SystemInfo",
     "TimeoutManager",
@@ -77,6 +79,7 @@ _HOMES = {
         "StrategyAttempt",
         "ValidationResult",
     ),
+    "scan.finding": ("ScanFinding",),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 

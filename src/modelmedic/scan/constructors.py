@@ -31,7 +31,9 @@ def judge_constructor(view: View, frame: Frame, node: ast.Call) -> Iterator[Scan
     yield from _counted(view, node, found, fields)
 
 
-def _counted(view: View, node: ast.Call, found: Class, fields: list[Field]) -> Iterator[ScanFinding]:
+def _counted(
+    view: View, node: ast.Call, found: Class, fields: list[Field]
+) -> Iterator[ScanFinding]:
     is_spread = any(isinstance(each, ast.Starred) for each in node.args)
     if is_spread or any(keyword.arg is None for keyword in node.keywords):
         return

@@ -23,7 +23,7 @@ from modelmedic.scan.records import is_record
 from modelmedic.scan.symbols import Class
 
 _OF_DICTS = frozenset(dir(dict))
-_OF_JSON = frozenset(name for each in ({}, [], "", 0, 0.0) for name in dir(each))
+_OF_JSON = frozenset(name for each in (dict, list, str, int, float) for name in dir(each))
 
 
 def data_shapes(view: View) -> Iterator[ScanFinding]:

@@ -22,7 +22,7 @@ _CHANGING = frozenset({"update", "setdefault", "pop", "clear", "popitem"})
 
 def enums(view: View) -> Iterator[ScanFinding]:
     """Yield where a file takes a member of an Enum for a text, or names one that is none."""
-    if not any(view.table.lineage(each).is_enum for each in _classes(view.table)):
+    if not view.table.has_enums:
         return
     expected = guarded(view.frames, "AttributeError") | guarded(view.frames, "KeyError")
     for frame in view.frames:
@@ -35,11 +35,6 @@ def enums(view: View) -> Iterator[ScanFinding]:
                 yield from _member(view, frame, node)
             elif isinstance(node, ast.Subscript):
                 yield from _subscript(view, frame, node)
-
-
-def _classes(table: Table) -> Iterator[Class]:
-    for module in table.files:
-        yield from module.classes.values()
 
 
 def _compare(view: View, frame: Frame, node: ast.Compare) -> Iterator[ScanFinding]:
@@ -70,7 +65,7 @@ def _against(
     yield _finding(
         view, node, ENUM_AS_STRING,
         f"{written} is compared with the text {text}, and it is a member of the Enum {owner.name}.",
-        f"{owner.name} ({owner.module.path} line {owner.line}) is no text: the two are never equal.",
+        f"{owner.name} ({owner.module.path} line {owner.line}) is no text: never equal.",
         f"compare {written}.value, or with a member of {owner.name}, or let it inherit from str.",
         kind,
     )  # fmt: skip
@@ -144,7 +139,7 @@ def _lookup(view: View, frame: Frame, node: ast.Subscript, kind: Kind) -> Iterat
         view, node, ENUM_AS_STRING,
         f"{written} is read by the text {ast.unparse(node.slice)}, and its keys are members of the "
         f"Enum {owner.name}.",
-        f"{owner.name} ({owner.module.path} line {owner.line}) is no text: KeyError when this runs.",
+        f"{owner.name} ({owner.module.path} line {owner.line}) is no text: KeyError.",
         f"look it up by a member: {written}[{owner.name}(...)].",
         kind,
     )  # fmt: skip
@@ -155,14 +150,15 @@ def _is_changed(view: View, holder: ast.expr) -> bool:
     last = ast.unparse(holder).rpartition(".")[2]
     for frame in view.frames:
         for node in frame.nodes:
-            target = None
-            if isinstance(node, ast.Subscript) and not isinstance(node.ctx, ast.Load):
-                target = node.value
-            elif isinstance(node, ast.Attribute) and node.attr in _CHANGING:
-                target = node.value
-            if target is not None and dotted(target).rpartition(".")[2] == last:
+            if _changes(node) and dotted(node.value).rpartition(".")[2] == last:  # type: ignore[attr-defined]
                 return True
     return False
+
+
+def _changes(node: ast.AST) -> bool:
+    if isinstance(node, ast.Subscript):
+        return not isinstance(node.ctx, ast.Load)
+    return isinstance(node, ast.Attribute) and node.attr in _CHANGING
 
 
 def _finding(

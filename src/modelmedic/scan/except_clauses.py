@@ -13,7 +13,7 @@ from modelmedic.scan.guarded import guarded
 from modelmedic.scan.kinds import View
 from modelmedic.scan.missing_methods import nearest
 from modelmedic.scan.symbols import Class, Module
-from modelmedic.scan.table import BUILTINS, External, is_exception
+from modelmedic.scan.table import BUILTINS, is_exception
 
 _ERRORS = sorted(
     name
@@ -129,20 +129,16 @@ def _judge_member(view: View, frame: Frame, node: ast.expr, name: str) -> Iterat
     module = view.class_of(owner, frame) if owner else None
     if not isinstance(module, Module) or module.is_open or last in module.names:
         return
-    if last in view.table.foreign | view.table.dynamic or f"{module.name}.{last}" in _names(view):
+    if view.table.is_touched(last) or f"{module.name}.{last}" in view.table.modules:
         return
     near = nearest(last, sorted(module.names))
     yield _finding(
         view, node, UNDEFINED_EXCEPTION,
         f"The except clause names {name}, and {module.path} has no {last}.",
-        "When an error comes here, Python raises AttributeError in its place and the error is lost.",
+        "When an error comes here, Python raises AttributeError in its place: the error is lost.",
         f"{_instead(near)}define {last} there.",
         near,
     )  # fmt: skip
-
-
-def _names(view: View) -> dict[str, Module | None]:
-    return view.table.modules
 
 
 def _undefined(view: View, frame: Frame, node: ast.expr, name: str) -> ScanFinding:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import ast
 import enum
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 
 class Shape(enum.Enum):
@@ -51,7 +52,7 @@ _UNIONS = frozenset({"Union", "typing.Union"})
 _MAX_DEPTH = 20  # of an annotation; hostile code nests without end
 
 
-def dotted(node: ast.AST) -> str:
+def dotted(node: ast.AST | None) -> str:
     """Return "a.b.c" for names joined by dots, "" for everything else."""
     parts: list[str] = []
     while isinstance(node, ast.Attribute):
@@ -65,24 +66,8 @@ def dotted(node: ast.AST) -> str:
 
 def form_of(node: ast.expr | None) -> Form:
     """Return what a value is known to be by its own words."""
-    if isinstance(node, ast.Constant):
-        return _constant(node)
-    if isinstance(node, ast.Call):
-        return _call(node)
-    if isinstance(node, ast.Name | ast.Attribute):
-        name = dotted(node)
-        return Form(Shape.REFERENCE, name, line=node.lineno) if name else UNKNOWN
-    if isinstance(node, ast.Dict):
-        return Form(Shape.DICT, detail=_keys(node), line=node.lineno)
-    if isinstance(node, ast.DictComp):
-        return Form(Shape.DICT, line=node.lineno)
-    if isinstance(node, ast.Tuple | ast.List | ast.Set):
-        is_text = bool(node.elts) and all(map(is_string, node.elts))
-        return Form(Shape.TEXTS if is_text else Shape.VALUE, type(node).__name__.lower())
-    if isinstance(node, ast.IfExp):
-        first, second = form_of(node.body), form_of(node.orelse)
-        return first if first[:3] == second[:3] else UNKNOWN
-    return UNKNOWN
+    reader = _READERS.get(type(node))
+    return reader(node) if reader is not None else UNKNOWN
 
 
 def form_of_annotation(node: ast.expr | None, depth: int = 0) -> Form:
@@ -96,20 +81,40 @@ def form_of_annotation(node: ast.expr | None, depth: int = 0) -> Form:
         return Form(Shape.DICT, "annotated") if name in _DICTS else Form(Shape.ANNOTATED, name)
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr):
         return _either([node.left, node.right], depth)
-    if isinstance(node, ast.Subscript):
-        name = dotted(node.value)
-        if name in _DICTS:
-            return Form(Shape.DICT, "annotated")
-        if name in _OPTIONALS:
-            return form_of_annotation(node.slice, depth + 1)
-        if name in _UNIONS and isinstance(node.slice, ast.Tuple):
-            return _either(node.slice.elts, depth)
-    return UNKNOWN
+    return _bracketed(node, depth) if isinstance(node, ast.Subscript) else UNKNOWN
+
+
+def _bracketed(node: ast.Subscript, depth: int) -> Form:
+    name = dotted(node.value)
+    if name in _DICTS:
+        return Form(Shape.DICT, "annotated")
+    if name in _OPTIONALS:
+        return form_of_annotation(node.slice, depth + 1)
+    is_union = name in _UNIONS and isinstance(node.slice, ast.Tuple)
+    return _either(node.slice.elts, depth) if is_union else UNKNOWN  # type: ignore[attr-defined]
 
 
 def is_string(node: ast.AST | None) -> bool:
     """Return whether a node is a text literal."""
     return isinstance(node, ast.Constant) and isinstance(node.value, str)
+
+
+def _name(node: ast.expr) -> Form:
+    name = dotted(node)
+    return Form(Shape.REFERENCE, name, line=node.lineno) if name else UNKNOWN
+
+
+def _several(node: ast.Tuple | ast.List | ast.Set) -> Form:
+    is_text = bool(node.elts) and all(map(is_string, node.elts))
+    return Form(Shape.TEXTS if is_text else Shape.VALUE, line=node.lineno)
+
+
+def _chosen(node: ast.IfExp) -> Form:
+    """Return the form of both sides where they are alike; one level deep, others are UNKNOWN."""
+    if isinstance(node.body, ast.IfExp) or isinstance(node.orelse, ast.IfExp):
+        return UNKNOWN
+    first, second = form_of(node.body), form_of(node.orelse)
+    return first if first[:3] == second[:3] else UNKNOWN
 
 
 def _constant(node: ast.Constant) -> Form:
@@ -148,3 +153,17 @@ def _either(sides: list[ast.expr], depth: int) -> Form:
         if not (isinstance(side, ast.Constant) and side.value is None)
     ]
     return forms[0] if len(forms) == 1 else UNKNOWN
+
+
+_READERS: dict[type, Callable[[Any], Form]] = {
+    ast.Attribute: _name,
+    ast.Call: _call,
+    ast.Constant: _constant,
+    ast.Dict: lambda node: Form(Shape.DICT, detail=_keys(node), line=node.lineno),
+    ast.DictComp: lambda node: Form(Shape.DICT, line=node.lineno),
+    ast.IfExp: _chosen,
+    ast.List: _several,
+    ast.Name: _name,
+    ast.Set: _several,
+    ast.Tuple: _several,
+}

@@ -58,9 +58,9 @@ class Frame:
         """Return the scope that a name is looked up in from here, None for a builtin."""
         frame: Frame | None = self
         while frame is not None:
-            if name in frame.bindings and name not in frame.outer:
-                if frame is self or not frame.is_class:
-                    return frame
+            is_bound = name in frame.bindings and name not in frame.outer
+            if is_bound and (frame is self or not frame.is_class):
+                return frame
             frame = frame.parent
         return None
 

@@ -107,7 +107,7 @@ class View:
 
     def _member(self, kind: Kind, owner: Class, name: str, steps: int) -> Kind | None:
         family = self.table.family(owner)
-        if not self.table.is_sure(owner) or name in self.table.foreign | self.table.dynamic:
+        if not self.table.is_sure(owner) or self.table.is_touched(name):
             return None
         if family[0].is_enum and name in family[0].classes[0].members:
             return Kind(Sort.INSTANCE, owner) if kind.sort is Sort.CLASS else None
@@ -153,8 +153,8 @@ class View:
             return self.kind_of(node, frame, steps - 1)
         if form.shape is Shape.ANNOTATED:
             found = self.class_of(form.name, frame)
-            is_class = isinstance(found, Class)
-            return Kind(Sort.INSTANCE, found, is_certain=False) if is_class else None
+            if isinstance(found, Class):
+                return Kind(Sort.INSTANCE, found, is_certain=False)
         if form.shape is Shape.CALL:
             return self._called(form, frame)
         return None

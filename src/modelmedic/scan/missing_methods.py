@@ -7,6 +7,7 @@ import difflib
 import enum
 from abc import ABCMeta
 from collections.abc import Iterator
+from dataclasses import replace
 
 from modelmedic.scan.finding import CERTAIN, LIKELY, MISSING_METHOD, ScanFinding
 from modelmedic.scan.frames import Frame
@@ -26,11 +27,30 @@ _PROTOCOLS = frozenset({"typing.Protocol", "typing_extensions.Protocol"})
 def missing_methods(view: View) -> Iterator[ScanFinding]:
     """Yield the calls in a file of methods that exist nowhere."""
     expected = guarded(view.frames, "AttributeError")
+    found: dict[Class, list[tuple[str, ScanFinding]]] = {}
     for frame in view.frames:
         for node in frame.nodes:
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
-                if id(node) not in expected:
-                    yield from _judge(view, frame, node.func)
+            is_method = isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
+            if is_method and id(node) not in expected:
+                call: ast.Attribute = node.func  # type: ignore[attr-defined]
+                for owner, finding in _judge(view, frame, call):
+                    found.setdefault(owner, []).append((call.attr, finding))
+    for owner, pairs in found.items():
+        yield from _weighed(view.table, owner, pairs)
+
+
+def _weighed(
+    table: Table, owner: Class, pairs: list[tuple[str, ScanFinding]]
+) -> Iterator[ScanFinding]:
+    """Yield the findings about a class; fewer or less certain ones where nothing makes it.
+
+    A class that nothing in the scan makes, and that lacks several methods, is one to be mixed into
+    others: those bring them.
+    """
+    if table.is_made(owner):
+        yield from (finding for _name, finding in pairs)
+    elif len({name for name, _finding in pairs}) == 1:
+        yield from (replace(finding, certainty=LIKELY) for _name, finding in pairs)
 
 
 def nearest(name: str, names: list[str]) -> tuple[str, ...]:
@@ -45,7 +65,7 @@ def is_unfinished(table: Table, found: Class) -> bool:
     return bool(table.lineage(found).externals & _PROTOCOLS)
 
 
-def _judge(view: View, frame: Frame, call: ast.Attribute) -> Iterator[ScanFinding]:
+def _judge(view: View, frame: Frame, call: ast.Attribute) -> Iterator[tuple[Class, ScanFinding]]:
     name = call.attr
     if name.startswith("__") and name.endswith("__"):
         return
@@ -55,7 +75,7 @@ def _judge(view: View, frame: Frame, call: ast.Attribute) -> Iterator[ScanFindin
     kind = view.kind_of(call.value, frame)
     if kind is None or kind.owner is None or not _lacks(view.table, kind, kind.owner, name):
         return
-    yield _finding(view, call, kind.owner, kind.is_certain)
+    yield kind.owner, _finding(view, call, kind.owner, kind.is_certain)
 
 
 def _lacks(table: Table, kind: Kind, owner: Class, name: str) -> bool:
@@ -72,20 +92,24 @@ def _is_super(node: ast.expr) -> bool:
     return is_call and node.func.id == "super" and not node.args  # type: ignore[attr-defined]
 
 
-def _judge_super(view: View, frame: Frame, call: ast.Attribute) -> Iterator[ScanFinding]:
+def _judge_super(
+    view: View, frame: Frame, call: ast.Attribute
+) -> Iterator[tuple[Class, ScanFinding]]:
     owner = owner_of(frame, view.module)
     table = view.table
     if owner is None or not table.is_sure(owner) or is_unfinished(table, owner):
         return
+    if len(table.lineage(owner).classes) == 1:
+        return  # made to stand beside a class that has it
     own = {owner, *table.heirs(owner)}
     others = [each for lineage in table.family(owner) for each in lineage.classes]
     above = [each for each in others if each not in own]
     if any(call.attr in each.members or call.attr in each.attributes for each in above):
         return
-    if call.attr in table.foreign | table.dynamic:
+    if table.is_touched(call.attr):
         return
     if not table.has_external(owner, call.attr):
-        yield _finding(view, call, owner, is_certain=True, where="above ")
+        yield owner, _finding(view, call, owner, is_certain=True, where="above ")
 
 
 def _finding(

@@ -25,8 +25,11 @@ _SHARED = frozenset({"__class__", "__dict__"})
 def protocol_loop(view: View, frame: Frame, own: str) -> tuple[ast.AST, str] | None:
     """Return where a method surely calls itself through Python, and what it does there."""
     node = cast("Function", frame.node)
-    if not own or len(frame.bindings.get(own, ())) != 1:
+    if not own or len(frame.bindings.get(own, ())) != 1 or frame.parent is None:
         return None
+    is_conditional = node not in cast("ast.ClassDef", frame.parent.node).body
+    if is_conditional or any(name == "__class__" for _owner, name, _form in frame.stores):
+        return None  # for another Python; or it is of another class by the time it reads
     found = _wanted(view, frame, node, own)
     if found is None:
         return None
@@ -85,11 +88,18 @@ def _asks(view: View, frame: Frame, node: Function, own: str) -> tuple[Wanted, s
     reads = _reads(own, absent)
     asked = arguments[1].arg
 
+    first = next((each for each in node.body if not _is_docstring(each)), node)
+    direct = {id(each) for each in ast.walk(first)}  # what runs before it may set the name
+
     def wanted(each: ast.AST) -> bool:
-        return reads(each) or _is_getattr(each, own, asked)
+        return reads(each) or (id(each) in direct and _is_getattr(each, own, asked))
 
     which = f"{own}.{' or '.join(sorted(absent))}, which nothing sets" if absent else "that name"
     return wanted, f"asks for {which}"
+
+
+def _is_docstring(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
 
 
 def _is_getattr(node: ast.AST, own: str, asked: str) -> bool:

@@ -13,7 +13,7 @@ from modelmedic.scan.frames import KEEPING, Frame, Function, decorators_of, firs
 from modelmedic.scan.kinds import View
 from modelmedic.scan.protocol_loops import protocol_loop
 from modelmedic.scan.same_state import same_state_calls
-from modelmedic.scan.surely import surely
+from modelmedic.scan.surely import Wanted, surely
 from modelmedic.scan.symbols import Class, owner_of
 
 _MOST_IN_CYCLE = 3
@@ -72,9 +72,13 @@ def _is_plain(frame: Frame) -> bool:
 def _edges(graph: _Graph, frame: Frame) -> Iterator[tuple[str, ast.AST]]:
     node = cast("Function", frame.node)
     for target in _mentioned(graph, frame):
-        found = surely(node.body, lambda each, to=target: target_of(graph, frame, each) == to)
+        found = surely(node.body, _runs(graph, frame, target))
         if found is not None:
             yield target, found
+
+
+def _runs(graph: _Graph, frame: Frame, target: str) -> Wanted:
+    return lambda node: target_of(graph, frame, node) == target
 
 
 def _mentioned(graph: _Graph, frame: Frame) -> list[str]:
@@ -157,9 +161,8 @@ def _cycles(graph: _Graph) -> Iterator[list[str]]:
             for target in graph.edges[path[-1]]:
                 if target == start:
                     yield path
-                elif len(path) < _MOST_IN_CYCLE and target not in path:
-                    if order[target] > order[start]:
-                        paths.append([*path, target])
+                elif len(path) < _MOST_IN_CYCLE and order[target] > order[start]:
+                    paths += [[*path, target]] if target not in path else []
 
 
 def _of_cycle(graph: _Graph, cycle: list[str]) -> ScanFinding:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 from modelmedic.scan.forms import dotted
@@ -28,10 +28,15 @@ _CHANGING = (ast.AugAssign, ast.Await, ast.Delete, ast.Yield, ast.YieldFrom, ast
              ast.ImportFrom, ast.With, ast.AsyncWith, ast.Global, ast.Nonlocal)  # fmt: skip
 
 
+# Who catches these cannot know that the fault was mended; a narrower error may well have been.
+_BROAD = frozenset({"", "BaseException", "Exception"})
+
+
 @dataclass(slots=True)
 class _Search:
     frame: Frame
     is_own: Callable[[ast.AST], bool]
+    is_broad: bool = False  # below an except clause that takes any error
 
 
 def same_state_calls(
@@ -60,13 +65,15 @@ def _in_statement(
     search: _Search, statement: ast.stmt, *, is_retry: bool
 ) -> Iterator[tuple[ast.AST, bool]]:
     if isinstance(statement, ast.If):
-        if _is_clean(search, statement.test, is_retry=is_retry):
+        # "if mended(error): once more" asks, and may be told yes for ever.
+        if search.is_broad or _is_clean(search, statement.test, is_retry=is_retry):
             yield from _in_body(search, statement.body, is_retry=is_retry)
             yield from _in_body(search, statement.orelse, is_retry=is_retry)
     elif isinstance(statement, ast.Try):
         yield from _in_body(search, statement.body, is_retry=is_retry)
         for handler in statement.handlers:
-            yield from _in_body(search, handler.body, is_retry=True)
+            inner = replace(search, is_broad=dotted(handler.type) in _BROAD)
+            yield from _in_body(inner, handler.body, is_retry=True)
     elif isinstance(statement, ast.Return | ast.Expr | ast.Assign):
         call = statement.value
         if call is not None and search.is_own(call) and _is_same(search.frame, call):
@@ -111,7 +118,9 @@ def _is_same(frame: Frame, node: ast.AST) -> bool:
     rest = [each.arg for each in (arguments.vararg, arguments.kwarg) if each]
     if any(len(frame.bindings.get(name, ())) != 1 for name in [*names, *rest]):
         return False  # it is given another value on the way
-    return _given(call, plain) == {name: name for name in names} | {f"*{name}": name for name in rest}
+    return _given(call, plain) == {name: name for name in names} | {
+        f"*{name}": name for name in rest
+    }
 
 
 def _given(call: ast.Call, plain: list[str]) -> dict[str, str]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+from modelmedic.findings import Outcome
 from modelmedic.scan.data_shapes import data_shapes
 from modelmedic.scan.enums import enums
 from modelmedic.scan.except_clauses import except_clauses
-from modelmedic.scan.finding import ScanFinding
+from modelmedic.scan.finding import COULD_NOT_LOOK, ScanFinding
 from modelmedic.scan.frames import frames_of
 from modelmedic.scan.kinds import View
 from modelmedic.scan.missing_methods import missing_methods
@@ -42,6 +44,14 @@ class ScanReport:
     lines: int
     left_out: tuple[str, ...] = ()
 
+    @property
+    def outcome(self) -> Outcome:
+        """Return failed when there is a fault, unknown when a file could not be looked at."""
+        rules = {finding.rule for finding in self.findings}
+        if rules - {COULD_NOT_LOOK}:
+            return Outcome.FAILED
+        return Outcome.UNKNOWN if rules else Outcome.PASSED
+
 
 def scan(paths: Iterable[str | Path], *, exclude: Sequence[str] = ()) -> tuple[ScanFinding, ...]:
     """Return the faults that Python code shows before it runs; nothing of it is run.
@@ -53,7 +63,7 @@ def scan(paths: Iterable[str | Path], *, exclude: Sequence[str] = ()) -> tuple[S
         exclude: Patterns as of a shell; of a path below a folder, or of one name on the way.
 
     Raises:
-        BadInstall: One of the paths is not there.
+        BadInstall: One of the paths is not there, or none holds a Python file.
     """
     return examine(paths, exclude=exclude).findings
 
@@ -62,20 +72,20 @@ def examine(paths: Iterable[str | Path], *, exclude: Sequence[str] = ()) -> Scan
     """Return what `scan` finds, and how much there was to look at.
 
     Raises:
-        BadInstall: One of the paths is not there.
+        BadInstall: One of the paths is not there, or none holds a Python file.
     """
     shelf = shelf_of([Path(path) for path in paths], exclude=exclude)
     findings = [*shelf.unread]
     table = Table()
     readable = []
     for source in shelf.sources:
-        found = _guarded(source, lambda tree, source=source: _take_in(table, source, tree))
+        found = _guarded(source, partial(_take_in, table, source))
         findings += found
         if not found:
             readable.append((source, table.files[-1]))
     table.close()
     for source, module in readable:
-        findings += _guarded(source, lambda tree, module=module: _look(table, module, tree))
+        findings += _guarded(source, partial(_look, table, module))
     lines = sum(module.lines for module in table.files)
     return ScanReport(
         tuple(sorted(set(findings))), len(shelf.sources), lines, tuple(sorted(shelf.left_out))

@@ -80,7 +80,9 @@ def _is_fault(frame: Frame, name: str, earlier: _Pending, later: _Pending) -> bo
     if name.startswith("test") or name in frame.outer:
         return False  # a test that is there twice is its test suite's matter
     if earlier.words == "import":
-        return later.words == "class" or (later.words == "import" and earlier.origin != later.origin)
+        return later.words == "class" or (
+            later.words == "import" and earlier.origin != later.origin
+        )
     if later.words == "import":
         return False
     return not _is_placeholder(earlier.node)

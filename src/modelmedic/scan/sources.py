@@ -1,4 +1,4 @@
-"""The Python files below the places to scan, read as text: bounded, never run, never followed out."""
+"""The Python files below the places to scan, read as text: bounded, and never run."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def shelf_of(places: Sequence[Path], *, exclude: Sequence[str] = ()) -> Shelf:
     """Return the Python files below some folders, or those named, each once and in order.
 
     Raises:
-        BadInstall: One of the places is not there.
+        BadInstall: One of the places is not there, or no place holds a Python file.
     """
     shelf = Shelf()
     seen: set[Path] = set()
@@ -70,6 +70,13 @@ def shelf_of(places: Sequence[Path], *, exclude: Sequence[str] = ()) -> Shelf:
             if source.root / source.subject not in seen:
                 seen.add(source.root / source.subject)
                 shelf.sources.append(source)
+    if not shelf.sources and not shelf.unread:
+        named = ", ".join(printable(place) for place in places) or "Nothing"
+        raise BadInstall(
+            f"{named}: there is no Python file to look at.",
+            "A scan of nothing proves nothing.",
+            "name a folder that holds Python files, or exclude less.",
+        )
     shelf.sources.sort(key=lambda source: source.shown)
     if len(shelf.sources) > MAX_FILES:
         first = shelf.sources[MAX_FILES]

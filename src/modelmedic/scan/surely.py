@@ -11,6 +11,7 @@ from modelmedic.scan.frames import children
 Wanted = Callable[[ast.AST], bool]
 _LEAVING = (ast.Return, ast.Raise, ast.Break, ast.Continue, ast.Yield, ast.YieldFrom, ast.Assert)
 _INNER = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
+_LOOPS = (ast.While, ast.For, ast.AsyncFor, ast.Match)
 _ENDING_CALLS = frozenset({"_exit", "abort", "exit", "fail", "quit", "skip"})
 # What a handler would have to name to stop a recursion that goes too deep.
 _CATCHING = frozenset({"", "BaseException", "Exception", "RecursionError", "RuntimeError"})
@@ -42,8 +43,6 @@ def may_leave(statement: ast.stmt) -> bool:
 
 
 def _in_statement(statement: ast.stmt, wanted: Wanted) -> ast.AST | None:
-    if isinstance(statement, _INNER):
-        return None
     if isinstance(statement, ast.If):
         return _first([statement.test], wanted) or _in_both(statement, wanted)
     if isinstance(statement, ast.With | ast.AsyncWith):
@@ -52,13 +51,15 @@ def _in_statement(statement: ast.stmt, wanted: Wanted) -> ast.AST | None:
     if isinstance(statement, ast.Try):
         inner = None if _catches_all(statement) else surely(statement.body, wanted)
         return inner or surely(statement.finalbody, wanted)
-    if isinstance(statement, ast.While):
-        return _first([statement.test], wanted)
-    if isinstance(statement, ast.For | ast.AsyncFor):
-        return _first([statement.iter], wanted)
-    if isinstance(statement, ast.Match):
-        return _first([statement.subject], wanted)
-    return _first([each for each in children(statement) if isinstance(each, ast.expr)], wanted)
+    return None if isinstance(statement, _INNER) else _first(_head(statement), wanted)
+
+
+def _head(statement: ast.stmt) -> list[ast.AST]:
+    """Return the expressions of a statement that run before its body, or that are all of it."""
+    for name in ("test", "iter", "subject"):
+        if isinstance(statement, _LOOPS) and hasattr(statement, name):
+            return [getattr(statement, name)]
+    return [each for each in children(statement) if isinstance(each, ast.expr)]
 
 
 def _in_both(statement: ast.If, wanted: Wanted) -> ast.AST | None:

@@ -19,6 +19,8 @@ from modelmedic.scan.frames import (
 HARMLESS = frozenset(
     {"dataclass", "final", "runtime_checkable", "total_ordering", "unique", "deprecated"}
 )
+_CLASS_MAKERS = frozenset({"new_class", "type", "types.new_class"})
+_JUDGING = frozenset({"cast", "isinstance", "issubclass", "super"})
 _FIELD = frozenset({"field", "dataclasses.field"})
 _OPENING_NAMES = frozenset({"exec", "locals", "vars", "eval"})
 _OPENING_METHODS = frozenset({"__getattr__", "__getattribute__"})
@@ -81,7 +83,9 @@ class Module:
     by_line: dict[tuple[int, str], Class] = field(default_factory=dict)  # all, also local ones
     foreign: set[str] = field(default_factory=set)  # attributes set on anything but self
     dynamic: set[str] = field(default_factory=set)  # names given to setattr, hasattr, getattr
+    called: set[str] = field(default_factory=set)  # dotted names of what is called or given away
     has_star: bool = False
+    makes_classes: bool = False  # of others, by type(name, bases, body)
     is_open: bool = False
     lines: int = 0
 
@@ -101,6 +105,9 @@ def module_of(tree: ast.Module, *, path: str, name: str, is_package: bool) -> Mo
     for frame in frames:
         _add_stores(module, frame)
         _add_dynamic(module, frame)
+    if module.makes_classes:
+        for found in module.by_line.values():
+            found.open()
     return module
 
 
@@ -218,9 +225,7 @@ def _field_words(node: ast.expr | None) -> dict[str, object] | None:
     if not isinstance(node, ast.Call) or dotted(node.func) not in _FIELD:
         return None
     return {
-        keyword.arg or "**": keyword.value.value
-        if isinstance(keyword.value, ast.Constant)
-        else ...
+        keyword.arg or "**": keyword.value.value if isinstance(keyword.value, ast.Constant) else ...
         for keyword in node.keywords
     }
 
@@ -265,28 +270,48 @@ def _outlived(frame: Frame, form: Form) -> Form:
 
 
 def _add_dynamic(module: Module, frame: Frame) -> None:
+    names_anything = False
     for node in frame.nodes:
         if isinstance(node, ast.Call):
-            _note_call(module, frame, node)
+            _note_call(module, node)
+            names_anything = _note_setting(module, frame, node) or names_anything
+        elif isinstance(node, ast.Dict | ast.Tuple | ast.List):  # a register of classes
+            parts = node.values if isinstance(node, ast.Dict) else node.elts
+            module.called |= {name for name in map(dotted, parts) if name}
         elif isinstance(node, ast.Attribute) and node.attr == "__dict__":
             owner = owner_of(frame, module, dotted(node.value)) if dotted(node.value) else None
             if owner is not None:
                 owner.open()
+    if names_anything:  # any text of this file may be the name of an attribute
+        module.dynamic |= set(_texts_of(frame))
 
 
-def _note_call(module: Module, frame: Frame, node: ast.Call) -> None:
+def _note_call(module: Module, node: ast.Call) -> None:
     name = dotted(node.func)
     last = getattr(node.func, "attr", name)  # also of super().__setattr__
-    texts = [each.value for each in node.args if is_string(each)]  # type: ignore[attr-defined]
+    module.called.add(name or last)
+    if last not in _JUDGING:
+        given = [*node.args, *(keyword.value for keyword in node.keywords)]
+        module.called |= {each for each in map(dotted, given) if each}
+    if name in _CLASS_MAKERS and (name != "type" or len(node.args) == 3):  # noqa: PLR2004
+        module.makes_classes = True
     if last in _ASKERS or "patch" in name:
+        texts = [each.value for each in node.args if is_string(each)]  # type: ignore[attr-defined]
         module.dynamic |= {text.rpartition(".")[2] for text in texts}
-    if last == "vars" or (last in {"setattr", "__setattr__"} and not texts):
-        target = dotted(node.args[0]) if node.args else ""
-        owner = owner_of(frame, module, target) if target else None
-        if owner is not None:
-            owner.open()
-        elif last != "vars":  # on anything: any text of this file may be a name
-            module.dynamic |= set(_texts_of(frame))
+
+
+def _note_setting(module: Module, frame: Frame, node: ast.Call) -> bool:
+    """Note that a call sets attributes by computed names; return whether on anything but self."""
+    last = getattr(node.func, "attr", dotted(node.func))
+    place = 1 if dotted(node.func) in {"setattr", "object.__setattr__"} else 0
+    is_told = len(node.args) > place and is_string(node.args[place])
+    if last != "vars" and (last not in {"setattr", "__setattr__"} or is_told):
+        return False
+    target = dotted(node.args[0]) if node.args else ""
+    owner = owner_of(frame, module, target) if target else None
+    if owner is not None:
+        owner.open()
+    return owner is None and last != "vars"
 
 
 def _texts_of(frame: Frame) -> Iterable[str]:
@@ -294,4 +319,3 @@ def _texts_of(frame: Frame) -> Iterable[str]:
         for node in each.nodes:
             if is_string(node):
                 yield node.value  # type: ignore[attr-defined]
-

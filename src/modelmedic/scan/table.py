@@ -12,6 +12,7 @@ from functools import cache
 from modelmedic.scan.forms import Form, Shape
 from modelmedic.scan.symbols import Class, Module
 
+_MAX_DEPTH = 50  # classes above each other; more is no code that a person wrote
 _MAX_STEPS = 12  # from an imported name to its definition
 # Of newer Python versions than the one that scans: the app may run on them.
 NEWER_BUILTINS = frozenset(
@@ -77,6 +78,11 @@ class Table:
     files: list[Module] = field(default_factory=list)
     foreign: set[str] = field(default_factory=set)
     dynamic: set[str] = field(default_factory=set)
+    has_enums: bool = False
+    _made: set[Class] = field(default_factory=set)
+    _made_names: set[str] = field(default_factory=set)  # of what is called and not known
+    _unseen: set[str] = field(default_factory=set)  # last names of bases that are not known
+    _depth: int = 0
     _lineages: dict[Class, Lineage] = field(default_factory=dict)
     _heirs: dict[Class, list[Class]] = field(default_factory=dict)
 
@@ -91,9 +97,26 @@ class Table:
     def close(self) -> None:
         """Work out who inherits from whom, once every file is in."""
         for module in self.files:
+            self._note_made(module)
             for found in module.by_line.values():
+                self.has_enums = self.has_enums or self.lineage(found).is_enum
                 for base in self.lineage(found).classes[1:]:
                     self._heirs.setdefault(base, []).append(found)
+
+    def _note_made(self, module: Module) -> None:
+        for name in module.called:
+            found = self.resolve(module, name)
+            owner = self.resolve(module, name.rpartition(".")[0]) if "." in name else None
+            self._made |= {each for each in (found, owner) if isinstance(each, Class)}
+            if not isinstance(found, Class | External):
+                self._made_names.add(name.rpartition(".")[2])
+
+    def is_made(self, found: Class) -> bool:
+        """Return whether the scanned code may call a class, or one that inherits from it."""
+        family = [found, *self.heirs(found)]
+        if self.lineage(found).is_enum:
+            return True  # by its own class body
+        return any(each in self._made or each.name in self._made_names for each in family)
 
     def heirs(self, found: Class) -> list[Class]:
         """Return every class of the scan that inherits from a class."""
@@ -108,7 +131,11 @@ class Table:
         known = self._lineages.get(found)
         if known is None:
             self._lineages[found] = Lineage((found,), is_known=False)  # a circle ends here
+            if self._depth >= _MAX_DEPTH:
+                return self._lineages.pop(found)
+            self._depth += 1
             known = self._lineages[found] = self._lineage(found)
+            self._depth -= 1
         return known
 
     def _lineage(self, found: Class) -> Lineage:
@@ -127,6 +154,7 @@ class Table:
                 is_known = is_known and external_class(base.name) is not None
             else:
                 is_known = False
+                self._unseen.add(name.rpartition(".")[2])
         return Lineage(tuple(classes), frozenset(externals), is_known)
 
     def _base(self, found: Class, name: str) -> Thing:
@@ -139,9 +167,13 @@ class Table:
 
     def has(self, found: Class, name: str) -> bool:
         """Return whether instances of a class, or of one that inherits from it, may have a name."""
-        if name in self.foreign or name in self.dynamic:
+        if self.is_touched(name):
             return True
         return any(_holds(lineage, name) for lineage in self.family(found))
+
+    def is_touched(self, name: str) -> bool:
+        """Return whether some code sets an attribute of that name on an object it does not own."""
+        return name in self.foreign or name in self.dynamic
 
     def has_external(self, found: Class, name: str) -> bool:
         """Return whether a class, or an heir of it, has a name from Python's own classes."""
@@ -149,6 +181,8 @@ class Table:
 
     def is_sure(self, found: Class) -> bool:
         """Return whether everything that a class and its heirs can have is in sight."""
+        if found.name in self._unseen:  # it may have an heir that nobody can name
+            return False
         return all(lineage.is_known for lineage in self.family(found))
 
     def names_of(self, found: Class) -> list[str]:
