@@ -7,13 +7,15 @@ from collections.abc import Iterable
 
 from modelmedic.scan.frames import Frame
 
+_GUARDS = frozenset({ast.Try, getattr(ast, "TryStar", ast.Try), ast.With, ast.AsyncWith})
+
 
 def guarded(frames: Iterable[Frame], error: str) -> set[int]:
     """Return the ids of the nodes in whose ``try`` or ``with`` an error is named."""
     found: set[int] = set()
     for frame in frames:
         for node in frame.nodes:
-            if _names(node, error):
+            if type(node) in _GUARDS and _names(node, error):
                 body = node.body  # type: ignore[attr-defined]
                 found |= {id(inner) for statement in body for inner in ast.walk(statement)}
     return found
@@ -21,11 +23,10 @@ def guarded(frames: Iterable[Frame], error: str) -> set[int]:
 
 def _names(node: ast.AST, error: str) -> bool:
     """Return whether a statement catches an error by its name: except, suppress(), raises()."""
-    if isinstance(node, ast.Try | getattr(ast, "TryStar", ast.Try)):
-        return any(each.type is not None and _mentions(each.type, error) for each in node.handlers)
     if isinstance(node, ast.With | ast.AsyncWith):
         return any(_mentions(item.context_expr, error) for item in node.items)
-    return False
+    handlers: list[ast.ExceptHandler] = node.handlers  # type: ignore[attr-defined]
+    return any(each.type is not None and _mentions(each.type, error) for each in handlers)
 
 
 def _mentions(node: ast.expr, error: str) -> bool:

@@ -60,7 +60,7 @@ def shelf_of(places: Sequence[Path], *, exclude: Sequence[str] = ()) -> Shelf:
     seen: set[Path] = set()
     for place in places:
         real = Path(os.path.realpath(place))
-        if not real.exists():
+        if not os.path.exists(real):  # noqa: PTH110 - Path raises where a folder is closed
             raise BadInstall(
                 f"{printable(place)} cannot be scanned.",
                 "There is no file or folder of that name.",
@@ -128,7 +128,7 @@ def _version() -> str:
 
 
 def _below(shelf: Shelf, place: Path, exclude: Sequence[str]) -> Iterator[Source]:
-    if not place.is_dir():
+    if not os.path.isdir(place):  # noqa: PTH112 - as above
         yield Source(place.parent, place.name, _shown(place.parent, place.name))
         return
     for folder, folders, names in os.walk(place, onerror=lambda error: _denied(shelf, error)):
@@ -146,11 +146,15 @@ def _kept(
 ) -> Iterator[str]:
     for name in folders:
         subject = prefix + name
-        is_environment = (place / subject / "pyvenv.cfg").is_file()
+        is_environment = _is_file(place / subject / "pyvenv.cfg")
         if name in SKIPPED or is_environment or _is_excluded(subject, exclude):
             shelf.left_out.append(_shown(place, subject))
-        elif not (place / subject).is_symlink():
+        elif not os.path.islink(place / subject):  # noqa: PTH114 - as above
             yield name
+
+
+def _is_file(path: Path) -> bool:
+    return os.path.isfile(path)  # noqa: PTH113 - Path raises where a folder is closed
 
 
 def _denied(shelf: Shelf, error: OSError) -> None:
@@ -190,7 +194,7 @@ def module_names(source: Source) -> list[str]:
         parts.pop()
     top = path.parent
     depth = 0 if source.is_package else 1
-    while (top / "__init__.py").is_file() and top.parent != top:
+    while _is_file(top / "__init__.py") and top.parent != top:
         top = top.parent
         depth += 1
     below = len(path.relative_to(source.root).parts) - (1 if source.is_package else 0)
