@@ -88,7 +88,8 @@ def main() -> int:
     )
     print(f"memory the scan added for all: {grown:.0f} MiB (bar {BAR_MIB:.0f} for 100,000 lines)")
     print(f"findings: {len(findings)}, {len(findings) * share:.2f} in 100,000 lines (bar 1)")
-    print(*(f"  {each}" for each in findings), sep="\n")
+    for each in findings:
+        print(f"  {each}")
     _print_recall(seed)
     is_missed = min(seconds) > BAR_SECONDS or grown * min(share, 1) > BAR_MIB
     return int(is_missed or len(findings) * share > BAR_FINDINGS)
