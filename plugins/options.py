@@ -17,6 +17,7 @@ from modelmedic.examination import Examination
 from modelmedic.facts.book import FactBook
 from modelmedic.healing.engine import Budget, Engine
 from modelmedic.healing.registry import Registry
+from modelmedic.profile.loader import DEFAULT as DEFAULT_PROFILE
 from modelmedic.profile.loader import load_profile
 from modelmedic.profile.model import Profile
 from modelmedic.text import quoted
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from modelmedic.facts.digests import Digests
     from modelmedic.healing.planfile import PlanFile
 
-DEFAULT_PROFILE = "wan2.2-ti2v-5b"
 RISKS = ("costly", "destructive")
 _MOST_DIGITS = 18  # of a budget: an exabyte
 EMBEDDED_DEMO = "embedded:demo"

@@ -158,7 +158,7 @@ class Registry:
         only = frozenset(names)
         if unknown := sorted(only - set(self._by_name)):
             known = ", ".join(self.names())
-            raise ValueError(f"there is no recovery {unknown[0]}; known are {known}")
+            raise ValueError(f"--using: there is no recovery {unknown[0]}; known are {known}")
         self._only = only
 
     def names(self) -> list[str]:
