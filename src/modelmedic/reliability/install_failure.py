@@ -144,7 +144,7 @@ def _not_recovered(
 
 
 def _words(finding: Mapping[str, Any]) -> str:
-    """Return what a finding says; a loss also says what to do, as the command that makes it last."""
+    """Return what a finding says; a loss also says what to do about it."""
     says = f"{finding['check']}: {finding['what']}"
     is_loss = finding["outcome"] == "degraded" and finding["next"]
     return f"{says} Next: {finding['next']}" if is_loss else says

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -17,6 +17,7 @@ from modelmedic.errors import ModelmedicError
 from modelmedic.findings import EnhancedErrorCategory as Category
 from modelmedic.healing.classify import classify
 from modelmedic.healing.slots import (
+    Failure,
     IRecoveryStrategy,
     RecoveryStrategyRegistry,
     RetryWithBackoffStrategy,
@@ -26,8 +27,13 @@ from modelmedic.profile.loader import DEFAULT, load_profile
 from modelmedic.profile.model import Profile
 from modelmedic.reliability import subjects
 from modelmedic.reliability.child_runs import ChildRuns
+from modelmedic.reliability.declarations import Declaration
+from modelmedic.reliability.injections import Injections, is_absent, is_cured
 from modelmedic.reliability.install_failure import InstallFailure
 from modelmedic.reliability.interfaces import IAutoRecoveryEngine, StrategyAttempt
+from modelmedic.reliability.missing_methods import MissingMethod
+from modelmedic.reliability.shims import CURES
+from modelmedic.reliability.signatures import Call
 
 Skipped = Mapping[type[IRecoveryStrategy], str]
 _STRATEGIES = RecoveryStrategyRegistry.strategies
@@ -50,6 +56,8 @@ class AutoRecoveryEngine(IAutoRecoveryEngine):
 
     Attributes:
         attempts: Every strategy that was tried, in order.
+        declared_for: Asked for the `Declaration` of a component's method; the manager's, if there
+            is one. Its alternatives may stand in for the method when it is missing.
         environment: Variables that the installer should give its own children: what a network
             recovery worked around holds in its run only.
     """
@@ -67,6 +75,8 @@ class AutoRecoveryEngine(IAutoRecoveryEngine):
     ) -> None:
         self.attempts: list[StrategyAttempt] = []
         self.environment: dict[str, str] = {}
+        self.cures = CURES
+        self.declared_for: Callable[[Any, str], Declaration | None] = lambda _component, _name: None
         self.allow = tuple(allow)
         self.runs = ChildRuns(
             profile=profile,
@@ -77,7 +87,53 @@ class AutoRecoveryEngine(IAutoRecoveryEngine):
             state_dir=state_dir,
             options=tuple(options),
         )
+        self._injections = Injections()
         self._one_run = threading.Lock()  # a second thread finds what the first one repaired
+
+    def has_cure(self, component: Any, method_name: str) -> bool:
+        """Return whether a cure was declared for a method that a component lacks.
+
+        Imports nothing and runs no code of the component: it may be asked at every look-up.
+        """
+        return is_absent(component, method_name) and (
+            self.cures.has(component, method_name)
+            or bool(self._alternatives(component, method_name))
+        )
+
+    def recover_missing_methods(
+        self, component: Any, method_name: str, *, call: Call | None = None
+    ) -> bool:
+        """Give a component a declared cure for a method it lacks; it is "degraded" then.
+
+        The next call of the method works; an object gets it, its class only where declared so.
+
+        Args:
+            component: The object itself, no stand-in for it.
+            method_name: Of the method.
+            call: Arguments of the call that failed: a cure that does not take them is refused.
+                Without them each later call is compared before it runs.
+        """
+        if not is_absent(component, method_name) or _answers(component, method_name):
+            return is_cured(component, method_name)
+        failure = MissingMethod(
+            component,
+            method_name,
+            self.cures,
+            self._injections,
+            self._alternatives(component, method_name),
+            call,
+        )
+        return any(self._try(strategy, failure) for strategy in _STRATEGIES["missing_method"])
+
+    recover_missing_method = recover_missing_methods  # the design's own code calls it so
+
+    def undo_injections(self) -> int:
+        """Take all methods out again that this engine put in; return how many there were."""
+        return self._injections.undo()
+
+    def _alternatives(self, component: Any, method_name: str) -> tuple[str, ...]:
+        declared = self.declared_for(component, method_name)
+        return declared.alternatives if declared is not None else ()
 
     def recover_model_validation_failures(self, model_issues: list[str]) -> bool:
         """Repair model files, and return whether their checks hold then.
@@ -184,7 +240,7 @@ class AutoRecoveryEngine(IAutoRecoveryEngine):
         failure.allow = self.allow
         return bool(self.allow) and any(self._try(strategy, failure) for strategy in waiting)
 
-    def _try(self, strategy: IRecoveryStrategy, failure: InstallFailure) -> bool:
+    def _try(self, strategy: IRecoveryStrategy, failure: Failure) -> bool:
         attempt = strategy.apply(failure)
         self.attempts.append(attempt)
         return attempt.is_recovered
@@ -193,6 +249,14 @@ class AutoRecoveryEngine(IAutoRecoveryEngine):
         self.attempts += [
             StrategyAttempt(strategy.name, "refused", why) for strategy in _STRATEGIES[family]
         ]
+        return False
+
+
+def _answers(component: object, name: str) -> bool:
+    """Return whether a component's own ``__getattr__`` makes the attribute after all."""
+    try:
+        return hasattr(component, name)
+    except Exception:  # noqa: BLE001 - foreign code; what it raises is not an attribute
         return False
 
 
