@@ -26,7 +26,7 @@ LAYERS = (
     ("commands", "purity", "rooms", "bootstrap"),
     ("profile.model", "context", "findings", "testing"),
     ("facts",),
-    ("profile", "compat", "needs", "discovery", "forecast"),
+    ("profile", "compat", "needs", "selection", "discovery", "forecast"),
     (
         "operations",
         "installer",
@@ -39,7 +39,7 @@ LAYERS = (
         "goodcopies",
     ),
     ("strategies",),
-    ("healing", "reliability", "monitor", "history"),
+    ("healing", "reliability.interfaces", "monitor", "history"),
     # Its children meet the journal of a repair, which lies above the rest of the test kit.
     (
         "testing.conformance",
@@ -54,6 +54,7 @@ LAYERS = (
         "support",
         "endings",
         "runs",
+        "reliability",  # its engine runs the checks, and reads their record
     ),
     ("entry", "cli", "__main__"),
 )

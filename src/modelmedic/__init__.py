@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         ResourceSnapshot,
         SystemInfo,
     )
+    from modelmedic.reliability.factory import strategy_for
     from modelmedic.reliability.interfaces import (
         IAutoRecoveryEngine,
         IPreInstallationValidator,
@@ -29,8 +30,12 @@ if TYPE_CHECKING:
         StrategyAttempt,
         ValidationResult,
     )
+    from modelmedic.reliability.recovery_engine import AutoRecoveryEngine
+    from modelmedic.reliability.shims import OtherClass, register_shim, shim
+    from modelmedic.reliability.validator import PreInstallationValidator
 
 __all__ = [
+    "AutoRecoveryEngine",
     "Declaration",
     "EnhancedErrorCategory",
     "EnhancedErrorContext",
@@ -41,6 +46,8 @@ __all__ = [
     "IRecoveryStrategy",
     "IReliabilityManager",
     "NetworkStatus",
+    "OtherClass",
+    "PreInstallationValidator",
     "RecoveryAction",
     "RecoveryStrategyRegistry",
     "ResourceSnapshot",
@@ -52,6 +59,9 @@ __all__ = [
     "declare",
     "idempotent",
     "optional",
+    "register_shim",
+    "shim",
+    "strategy_for",
 ]
 
 __version__ = "0.1.0"
@@ -77,6 +87,10 @@ _HOMES = {
         "StrategyAttempt",
         "ValidationResult",
     ),
+    "reliability.factory": ("strategy_for",),
+    "reliability.recovery_engine": ("AutoRecoveryEngine",),
+    "reliability.shims": ("OtherClass", "register_shim", "shim"),
+    "reliability.validator": ("PreInstallationValidator",),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
