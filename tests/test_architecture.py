@@ -39,6 +39,7 @@ LAYERS = (
         "received",
         "exchange",
         "patience",
+        "pace",
         "http_answer",
         "goodcopies",
     ),

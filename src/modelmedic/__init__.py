@@ -9,9 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from modelmedic.errors import DiskFilling, OperationTimedOut
     from modelmedic.findings import EnhancedErrorCategory
     from modelmedic.healing.slots import IRecoveryStrategy, RecoveryStrategyRegistry
     from modelmedic.limits import TimeoutManager
+    from modelmedic.reliability.choice import Choice, TerminalChooser
     from modelmedic.reliability.declarations import Declaration, declare, idempotent, optional
     from modelmedic.reliability.error_context import (
         EnhancedErrorContext,
@@ -29,9 +31,12 @@ if TYPE_CHECKING:
         StrategyAttempt,
         ValidationResult,
     )
+    from modelmedic.reliability.retry import OperationSkipped, RetryPolicy, retry
 
 __all__ = [
+    "Choice",
     "Declaration",
+    "DiskFilling",
     "EnhancedErrorCategory",
     "EnhancedErrorContext",
     "GPUInfo",
@@ -41,25 +46,32 @@ __all__ = [
     "IRecoveryStrategy",
     "IReliabilityManager",
     "NetworkStatus",
+    "OperationSkipped",
+    "OperationTimedOut",
     "RecoveryAction",
     "RecoveryStrategyRegistry",
     "ResourceSnapshot",
+    "RetryPolicy",
     "StrategyAttempt",
     "SystemInfo",
+    "TerminalChooser",
     "TimeoutManager",
     "ValidationResult",
     "__version__",
     "declare",
     "idempotent",
     "optional",
+    "retry",
 ]
 
 __version__ = "0.1.0"
 
 _HOMES = {
+    "errors": ("DiskFilling", "OperationTimedOut"),
     "findings": ("EnhancedErrorCategory",),
     "healing.slots": ("IRecoveryStrategy", "RecoveryStrategyRegistry"),
     "limits": ("TimeoutManager",),
+    "reliability.choice": ("Choice", "TerminalChooser"),
     "reliability.declarations": ("Declaration", "declare", "idempotent", "optional"),
     "reliability.error_context": (
         "EnhancedErrorContext",
@@ -77,6 +89,7 @@ _HOMES = {
         "StrategyAttempt",
         "ValidationResult",
     ),
+    "reliability.retry": ("OperationSkipped", "RetryPolicy", "retry"),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
