@@ -17,6 +17,7 @@ from modelmedic.examination import Examination
 from modelmedic.facts.book import FactBook
 from modelmedic.healing.engine import Budget, Engine
 from modelmedic.healing.registry import Registry
+from modelmedic.pace import SETTINGS
 from modelmedic.profile.loader import DEFAULT as DEFAULT_PROFILE
 from modelmedic.profile.loader import load_profile
 from modelmedic.profile.model import Profile
@@ -60,6 +61,8 @@ _SETTINGS: tuple[tuple[str, str, str], ...] = (
     ("wheelhouse", "DIR", "wheels to repair packages from, of `modelmedic profile wheelhouse`"),
     ("report_dir", "DIR", "where report.json, report.html and junit.xml go"),
 )
+# Tries and waits of what repairs fetch: --retry-tries and the like.
+_RETRIES = tuple((f"retry_{name}", each.metavar, each.about) for name, each in SETTINGS.items())
 _FLAGS: tuple[tuple[str, str], ...] = (
     ("deep", "read every byte of the weights and compare hashes; import every package"),
     ("low_priority", "let everything else on the machine go first"),
@@ -72,7 +75,7 @@ _FLAGS: tuple[tuple[str, str], ...] = (
 def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
     """Add modelmedic's options; the same names work in the ini file and the environment."""
     group = parser.getgroup("modelmedic", "modelmedic: check and heal an AI model's install")
-    for name, metavar, text in _SETTINGS:
+    for name, metavar, text in (*_SETTINGS, *_RETRIES):
         group.addoption(_option(name), dest=_dest(name), metavar=metavar, default=None, help=text)
         parser.addini(_dest(name), text, default="")
     for name, text in _FLAGS:
@@ -238,18 +241,12 @@ def _extras(config: pytest.Config, mode: str, context: Context) -> dict[str, Any
         with contextlib.suppress(CannotTell):  # network.hub-token says what is wrong with it
             tokens = hub_access.bearer_tokens()
     found: dict[str, Any] = {"tokens": tokens, "digests": digests, "failed": {}}
-    given = _setting(config, "bandwidth")
-    if given:
-        from modelmedic.patience import LEAST_BANDWIDTH, Bandwidth
+    from modelmedic import patience
 
-        if not (str(given).isdecimal() and len(str(given)) <= _MOST_DIGITS):
-            raise pytest.UsageError(f"--bandwidth={given}: it is a whole number.")
-        if int(given) < LEAST_BANDWIDTH:
-            raise pytest.UsageError(
-                f"--bandwidth={given}: it is {LEAST_BANDWIDTH:,} bytes a second or more; servers "
-                "close connections that are read more slowly."
-            )
-        found["bandwidth"] = Bandwidth(int(given))
+    told = vars(config.option)
+    found["spending"] = patience.spending_of(told, os.environ, config.getini, context.profile)
+    if given := _setting(config, "bandwidth"):
+        found["bandwidth"] = patience.bandwidth_of(given)
     return found
 
 

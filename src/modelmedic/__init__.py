@@ -9,9 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from modelmedic.errors import DiskFilling, OperationTimedOut
     from modelmedic.findings import EnhancedErrorCategory
     from modelmedic.healing.slots import IRecoveryStrategy, RecoveryStrategyRegistry
     from modelmedic.limits import TimeoutManager
+    from modelmedic.reliability.choice import Choice, TerminalChooser
     from modelmedic.reliability.declarations import Declaration, declare, idempotent, optional
     from modelmedic.reliability.error_context import (
         EnhancedErrorContext,
@@ -31,12 +33,15 @@ if TYPE_CHECKING:
         ValidationResult,
     )
     from modelmedic.reliability.recovery_engine import AutoRecoveryEngine
+    from modelmedic.reliability.retry import OperationSkipped, RetryPolicy, retry
     from modelmedic.reliability.shims import OtherClass, register_shim, shim
     from modelmedic.reliability.validator import PreInstallationValidator
 
 __all__ = [
     "AutoRecoveryEngine",
+    "Choice",
     "Declaration",
+    "DiskFilling",
     "EnhancedErrorCategory",
     "EnhancedErrorContext",
     "GPUInfo",
@@ -46,13 +51,17 @@ __all__ = [
     "IRecoveryStrategy",
     "IReliabilityManager",
     "NetworkStatus",
+    "OperationSkipped",
+    "OperationTimedOut",
     "OtherClass",
     "PreInstallationValidator",
     "RecoveryAction",
     "RecoveryStrategyRegistry",
     "ResourceSnapshot",
+    "RetryPolicy",
     "StrategyAttempt",
     "SystemInfo",
+    "TerminalChooser",
     "TimeoutManager",
     "ValidationResult",
     "__version__",
@@ -60,6 +69,7 @@ __all__ = [
     "idempotent",
     "optional",
     "register_shim",
+    "retry",
     "shim",
     "strategy_for",
 ]
@@ -67,9 +77,11 @@ __all__ = [
 __version__ = "0.1.0"
 
 _HOMES = {
+    "errors": ("DiskFilling", "OperationTimedOut"),
     "findings": ("EnhancedErrorCategory",),
     "healing.slots": ("IRecoveryStrategy", "RecoveryStrategyRegistry"),
     "limits": ("TimeoutManager",),
+    "reliability.choice": ("Choice", "TerminalChooser"),
     "reliability.declarations": ("Declaration", "declare", "idempotent", "optional"),
     "reliability.error_context": (
         "EnhancedErrorContext",
@@ -79,6 +91,7 @@ _HOMES = {
         "ResourceSnapshot",
         "SystemInfo",
     ),
+    "reliability.factory": ("strategy_for",),
     "reliability.interfaces": (
         "IAutoRecoveryEngine",
         "IPreInstallationValidator",
@@ -87,8 +100,8 @@ _HOMES = {
         "StrategyAttempt",
         "ValidationResult",
     ),
-    "reliability.factory": ("strategy_for",),
     "reliability.recovery_engine": ("AutoRecoveryEngine",),
+    "reliability.retry": ("OperationSkipped", "RetryPolicy", "retry"),
     "reliability.shims": ("OtherClass", "register_shim", "shim"),
     "reliability.validator": ("PreInstallationValidator",),
 }
