@@ -9,9 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from modelmedic.errors import DiskFilling, OperationTimedOut
     from modelmedic.findings import EnhancedErrorCategory
     from modelmedic.healing.slots import IRecoveryStrategy, RecoveryStrategyRegistry
     from modelmedic.limits import TimeoutManager
+    from modelmedic.reliability.choice import Choice, TerminalChooser
     from modelmedic.reliability.declarations import Declaration, declare, idempotent, optional
     from modelmedic.reliability.error_context import (
         EnhancedErrorContext,
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
         ResourceSnapshot,
         SystemInfo,
     )
+    from modelmedic.reliability.factory import strategy_for
     from modelmedic.reliability.interfaces import (
         IAutoRecoveryEngine,
         IPreInstallationValidator,
@@ -29,9 +32,16 @@ if TYPE_CHECKING:
         StrategyAttempt,
         ValidationResult,
     )
+    from modelmedic.reliability.recovery_engine import AutoRecoveryEngine
+    from modelmedic.reliability.retry import OperationSkipped, RetryPolicy, retry
+    from modelmedic.reliability.shims import OtherClass, register_shim, shim
+    from modelmedic.reliability.validator import PreInstallationValidator
 
 __all__ = [
+    "AutoRecoveryEngine",
+    "Choice",
     "Declaration",
+    "DiskFilling",
     "EnhancedErrorCategory",
     "EnhancedErrorContext",
     "GPUInfo",
@@ -41,25 +51,37 @@ __all__ = [
     "IRecoveryStrategy",
     "IReliabilityManager",
     "NetworkStatus",
+    "OperationSkipped",
+    "OperationTimedOut",
+    "OtherClass",
+    "PreInstallationValidator",
     "RecoveryAction",
     "RecoveryStrategyRegistry",
     "ResourceSnapshot",
+    "RetryPolicy",
     "StrategyAttempt",
     "SystemInfo",
+    "TerminalChooser",
     "TimeoutManager",
     "ValidationResult",
     "__version__",
     "declare",
     "idempotent",
     "optional",
+    "register_shim",
+    "retry",
+    "shim",
+    "strategy_for",
 ]
 
 __version__ = "0.1.0"
 
 _HOMES = {
+    "errors": ("DiskFilling", "OperationTimedOut"),
     "findings": ("EnhancedErrorCategory",),
     "healing.slots": ("IRecoveryStrategy", "RecoveryStrategyRegistry"),
     "limits": ("TimeoutManager",),
+    "reliability.choice": ("Choice", "TerminalChooser"),
     "reliability.declarations": ("Declaration", "declare", "idempotent", "optional"),
     "reliability.error_context": (
         "EnhancedErrorContext",
@@ -69,6 +91,7 @@ _HOMES = {
         "ResourceSnapshot",
         "SystemInfo",
     ),
+    "reliability.factory": ("strategy_for",),
     "reliability.interfaces": (
         "IAutoRecoveryEngine",
         "IPreInstallationValidator",
@@ -77,6 +100,10 @@ _HOMES = {
         "StrategyAttempt",
         "ValidationResult",
     ),
+    "reliability.recovery_engine": ("AutoRecoveryEngine",),
+    "reliability.retry": ("OperationSkipped", "RetryPolicy", "retry"),
+    "reliability.shims": ("OtherClass", "register_shim", "shim"),
+    "reliability.validator": ("PreInstallationValidator",),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
