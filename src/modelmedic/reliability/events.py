@@ -61,7 +61,6 @@ class Observers:
     def __init__(self) -> None:
         self.listening: list[Observer] = []  # the same list always: fast paths hold it
         self.errors = 0
-        self.shed = 0
         self._told: set[int] = set()
         self._lock = threading.Lock()
 
@@ -84,11 +83,6 @@ class Observers:
                 observer(event)
             except Exception as error:  # noqa: BLE001 - somebody else's code; no call fails for it
                 self._note(observer, error)
-
-    def note_shed(self) -> None:
-        """Count an event that nobody was told, under high load."""
-        with self._lock:
-            self.shed += 1
 
     def _note(self, observer: Observer, error: Exception) -> None:
         with self._lock:

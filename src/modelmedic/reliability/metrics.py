@@ -10,8 +10,6 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from time import perf_counter_ns
-from types import MappingProxyType
 
 LEVELS = ("minimal", "standard", "full")
 # How a call ended; each call ends in one of them, so they add up to the calls.
@@ -46,7 +44,8 @@ class OperationMetrics:
         retried: How often a call was made again; no call of its own.
         timed: Finished calls in ``seconds``; none on level "minimal".
         seconds: Their sum.
-        shed: Finished calls that are in ``seconds`` but not in the histogram, under high load.
+        shed: Successes that are counted and in ``seconds``, but in no histogram, ring or event:
+            there were more in a second than samples are taken.
         histogram: Number of calls by bucket of their duration; see `percentile_seconds`.
         since: When counting began, in seconds since the epoch.
         until: When this was read, likewise.
@@ -145,12 +144,10 @@ class Metrics:
 
     Args:
         operations: By component and operation.
-        shed_events: Events of successes that were told to nobody, under high load.
         observer_errors: How often an observer raised.
     """
 
-    operations: Mapping[tuple[str, str], OperationMetrics] = MappingProxyType({})
-    shed_events: int = 0
+    operations: Mapping[tuple[str, str], OperationMetrics] = field(default_factory=dict)
     observer_errors: int = 0
 
     @property
@@ -169,7 +166,6 @@ class Metrics:
                 key: entry.minus(earlier.operations.get(key, nothing))
                 for key, entry in self.operations.items()
             },
-            self.shed_events - earlier.shed_events,
             self.observer_errors - earlier.observer_errors,
         )
 
@@ -290,11 +286,16 @@ class Recorder:
         self._shards = Shards(FIRST_BUCKET + BUCKETS if self.is_timed else FIRST_BUCKET)
         self.local = _Local(self._shards)
         self._since = time.time()
+        self._lock = threading.RLock()
+        self._streak = (0, 0)  # failures in a row, and the successes there were before them
 
     def count(self, outcome: int, took_ns: int | None = None) -> None:
         """Count one call; ``took_ns`` is None when it never began."""
         shard = self.local.shard
         shard[outcome] += 1
+        if outcome in {FAILURE, OPTIONAL}:
+            with self._lock:
+                self._streak = self.streak() + 1, self.successes()
         if took_ns is not None and self.is_timed:
             shard[TIMED] += 1
             shard[NANOSECONDS] += took_ns
@@ -315,6 +316,11 @@ class Recorder:
         shard[WINDOW_END] = now_ns + _SECOND_NS
         shard[LEFT] = int(min(self.samples_per_second, 1e15)) - 1
         return True
+
+    def streak(self) -> int:
+        """Return how many calls have failed since the last one that returned."""
+        failures, before = self._streak
+        return failures if failures and before == self.successes() else 0
 
     def successes(self) -> int:
         """Return how many calls have returned so far."""
@@ -347,8 +353,3 @@ def _filled(total: list[int]) -> Iterator[tuple[int, int]]:
     for bucket, count in enumerate(total[FIRST_BUCKET:]):
         if count:
             yield bucket, count
-
-
-def now_ns() -> int:
-    """Return the clock of all durations here, in nanoseconds."""
-    return perf_counter_ns()
