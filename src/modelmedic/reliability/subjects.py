@@ -14,7 +14,10 @@ from modelmedic.profile.model import ModelFile, Profile
 
 _GB = 1_000_000_000  # as the rule of TimeoutManager counts
 # "weights.sha256" or "weights.sha256[model/a.pth]", but not the file "weights.safetensors".
-_CHECK = re.compile(r"(?<![\w./-])weights\.[a-z0-9*-]+(?:\[[^\]]+\])?(?![\w/-]|\.\w)")
+_CHECK = re.compile(
+    r"(?<![\w./-])weights\.(?!(?:safetensors|sft|pth?|bin|ckpt|gguf|json)\b)[a-z0-9*-]+"
+    r"(?:\[[^\]]+\])?(?![\w/-]|\.\w)"
+)
 # Modules whose distribution has another name, beside those of SAME_MODULE.
 # Source: the metadata of these distributions on PyPI.
 _DISTRIBUTIONS: Mapping[str, str] = MappingProxyType(
