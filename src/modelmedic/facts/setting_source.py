@@ -27,7 +27,8 @@ _typed: dict[str, str] = {}
 
 def keep_typed(value: str) -> str:
     """Keep what a person typed for this process, and return the source that stands for it."""
-    source = f"{FROM_TERMINAL}{len(_typed) + 1}"
+    known = next((source for source, typed in _typed.items() if typed == value), "")
+    source = known or f"{FROM_TERMINAL}{len(_typed) + 1}"
     _typed[source] = value
     return source
 
