@@ -78,7 +78,7 @@ def _of_dead_proxy(facts: FactBook, setting: proxy.ProxySetting) -> network_word
 
 
 @pytest.mark.check("network.dns", area="network", severity="major")
-@pytest.mark.recover("network_failure", using=["configure_proxy"])
+@pytest.mark.recover("network_failure", using=["wait_and_ask_again", "configure_proxy"])
 def test_name_of_the_server_is_found(
     facts: FactBook, context: Context, endpoint: Endpoint, degraded: Degraded
 ) -> None:
@@ -90,7 +90,7 @@ def test_name_of_the_server_is_found(
 @pytest.mark.check(
     "network.tcp", area="network", needs=["network.proxy", "network.dns"], severity="major"
 )
-@pytest.mark.recover("network_failure", using=["configure_proxy"])
+@pytest.mark.recover("network_failure", using=["wait_and_ask_again", "configure_proxy"])
 def test_server_takes_connections(
     facts: FactBook, context: Context, endpoint: Endpoint, degraded: Degraded
 ) -> None:
@@ -100,7 +100,7 @@ def test_server_takes_connections(
 
 
 @pytest.mark.check("network.tls", area="network", needs=["network.tcp"], severity="major")
-@pytest.mark.guidance("docs/checks.md#network-tls")
+@pytest.mark.recover("network_failure", using=["wait_and_ask_again"])
 def test_server_proves_who_it_is(
     facts: FactBook, context: Context, endpoint: Endpoint, degraded: Degraded
 ) -> None:
@@ -110,7 +110,7 @@ def test_server_proves_who_it_is(
 
 
 @pytest.mark.check("network.http", area="network", needs=["network.tls"], severity="major")
-@pytest.mark.recover("network_failure", using=["configure_proxy"])
+@pytest.mark.recover("network_failure", using=["wait_and_ask_again", "configure_proxy"])
 def test_server_answers_as_itself(
     facts: FactBook, context: Context, endpoint: Endpoint, degraded: Degraded
 ) -> None:
@@ -278,7 +278,7 @@ def _of_lost_storage(
 
 
 @pytest.mark.check("network.rate-limit", area="network", severity="minor")
-@pytest.mark.guidance("docs/checks.md#network-rate-limit")
+@pytest.mark.recover("network_failure", using=["wait_and_ask_again"])
 def test_no_server_limits_this_machine(
     facts: FactBook, context: Context, profile: Profile, degraded: Degraded
 ) -> None:

@@ -10,6 +10,19 @@ from modelmedic.healing.repair import Repair
 from modelmedic.strategies import network
 
 
+@recovery("network_failure", order=10, limit="network_test")
+def wait_and_ask_again(repair: Repair, facts: FactBook) -> Iterator[None]:
+    """Wait and ask a server again that broke off, fell silent, is overloaded, or limits us.
+
+    Changes: nothing; the check is healed when the same server answers.
+    Undo: there is nothing to put back.
+    Needs: a failure that passes: a reset, a silence, HTTP 429 or 5xx; the seconds it waits.
+    """
+    for operation in network.plan_wait(facts, repair.subject):
+        repair.step(operation)
+    yield
+
+
 @recovery("network_failure", order=20, limit="validation")
 def configure_proxy(
     repair: Repair,

@@ -177,6 +177,8 @@ class Engine:
         """
         self._refuse(plan, is_again=is_again)
         self.shop.budget_bytes = None if is_again else self._left_bytes()
+        if self.budget.seconds is not None:
+            self.shop.ends_at = self._started + self.budget.seconds
         applied = Applied(uuid.uuid4().hex[:12], plan)
         before = self.shop.fetched_bytes
         started = time.monotonic()

@@ -47,6 +47,7 @@ class Workshop:
     record: Callable[[dict[str, Any]], None] = lambda _note: None  # puts a note in the journal
     fetched_bytes: int = 0
     budget_bytes: int | None = None
+    ends_at: float | None = None  # on the monotonic clock: when the run's healing budget is over
     extras: dict[str, Any] = field(default_factory=dict)
 
 
