@@ -64,7 +64,9 @@ def test_a_server_in_trouble_is_waited_for_and_the_check_is_healed(desk):
     assert "HTTP 503" in finding["what"]
     attempt = finding["attempts"][0]
     assert attempt["recovery"] == "wait_and_ask_again"
-    assert "wait up to 2.0 s, then up to 4.0 s, then up to 8.0 s" in attempt["operations"][0]["text"]
+    assert (
+        "wait up to 2.0 s, then up to 4.0 s, then up to 8.0 s" in attempt["operations"][0]["text"]
+    )
     assert "modelmedic undo" not in healed.out
     assert snapshot(desk.install) == before
 
