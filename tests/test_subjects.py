@@ -106,4 +106,6 @@ NET = make_profile(
     ],
 )
 def test_a_network_failure_is_judged_on_the_way_that_failed(context, checks):
-    assert subjects.of_network(context, NET).checks == checks
+    found = subjects.of_network(context, NET)
+    assert found.checks == checks
+    assert found.judged_by == (f"weights.*[{SHARD}]" if "files" in context else "")

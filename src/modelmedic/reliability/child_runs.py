@@ -84,6 +84,12 @@ class ChildRuns:
     _temporary: Path | None = field(default=None, repr=False)
     _count: int = field(default=0, repr=False)
 
+    @property
+    def state_path(self) -> Path | None:
+        """Return the state folder that was given, absolute."""
+        given = self.state_dir
+        return None if given is None else Path(given).expanduser().absolute()
+
     def check(self, *options: str, environment: Mapping[str, str] | None = None) -> ChildRun:
         """Judge; nothing is changed."""
         seconds = TimeoutManager().get_timeout("validation")
@@ -155,8 +161,8 @@ class ChildRuns:
             for name, value in os.environ.items()
             if name.startswith(_KEPT) or not name.startswith(_STEERING)
         }
-        if self.state_dir is not None:
-            env["MODELMEDIC_STATE_DIR"] = str(Path(self.state_dir).expanduser().absolute())
+        if self.state_path is not None:
+            env["MODELMEDIC_STATE_DIR"] = str(self.state_path)
         return env | dict(more)
 
 
