@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from modelmedic.limits import TimeoutManager
     from modelmedic.reliability.choice import Choice, TerminalChooser
     from modelmedic.reliability.declarations import Declaration, declare, idempotent, optional
+    from modelmedic.reliability.disk_watch import DiskWatch
     from modelmedic.reliability.error_context import (
         EnhancedErrorContext,
         GPUInfo,
@@ -32,11 +33,13 @@ if TYPE_CHECKING:
         ValidationResult,
     )
     from modelmedic.reliability.retry import OperationSkipped, RetryPolicy, retry
+    from modelmedic.reliability.temporary import TemporaryFiles
 
 __all__ = [
     "Choice",
     "Declaration",
     "DiskFilling",
+    "DiskWatch",
     "EnhancedErrorCategory",
     "EnhancedErrorContext",
     "GPUInfo",
@@ -54,6 +57,7 @@ __all__ = [
     "RetryPolicy",
     "StrategyAttempt",
     "SystemInfo",
+    "TemporaryFiles",
     "TerminalChooser",
     "TimeoutManager",
     "ValidationResult",
@@ -73,6 +77,7 @@ _HOMES = {
     "limits": ("TimeoutManager",),
     "reliability.choice": ("Choice", "TerminalChooser"),
     "reliability.declarations": ("Declaration", "declare", "idempotent", "optional"),
+    "reliability.disk_watch": ("DiskWatch",),
     "reliability.error_context": (
         "EnhancedErrorContext",
         "GPUInfo",
@@ -90,6 +95,7 @@ _HOMES = {
         "ValidationResult",
     ),
     "reliability.retry": ("OperationSkipped", "RetryPolicy", "retry"),
+    "reliability.temporary": ("TemporaryFiles",),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
