@@ -209,7 +209,7 @@ def test_a_transfer_tries_as_often_as_was_set_and_no_more_than_the_run_may(hub, 
         hub.clear()
         hub.fault("hub GET", Fault(status=503), times=None)
         extras = NO_SLEEP | {"spending": spending}
-        with pytest.raises(TransferFailed) as caught:
+        with pytest.raises(TransferFailed) as caught:  # noqa: PT012
             if in_ranges:
                 whole = [(0, len(DATA))]
                 take = lambda _at, _block: None  # noqa: E731

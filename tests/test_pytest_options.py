@@ -235,7 +235,8 @@ def test_paced(request):
 """
 
 
-def test_tries_reach_the_transfers_from_option_environment_and_ini_file(room):
+def test_tries_reach_the_transfers_from_option_environment_and_ini_file(room, monkeypatch):
+    usual = room.env()
     ini = ["-o", "modelmedic_retry_tries=2", "-o", "modelmedic_retry_budget_count=9"]
     for options, env, told in (
         ([], {}, "5 tries, None in all"),
@@ -243,4 +244,5 @@ def test_tries_reach_the_transfers_from_option_environment_and_ini_file(room):
         (ini, {"MODELMEDIC_RETRY_TRIES": "3"}, "3 tries, 9 in all"),
         ([*ini, "--retry-tries=4"], {"MODELMEDIC_RETRY_TRIES": "3"}, "4 tries, 9 in all"),
     ):
-        assert told in room.run(PACED, *options, **env).out
+        monkeypatch.setattr(type(room), "env", lambda _room, env=env: usual | env)
+        assert told in room.run(PACED, *options).out

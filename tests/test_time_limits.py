@@ -194,6 +194,17 @@ def test_another_timer_of_the_process_rings_at_its_time_and_goes_on():
         signal.signal(signal.SIGALRM, before)
 
 
+def test_a_handler_that_was_set_inside_a_block_stays():
+    before = signal.getsignal(signal.SIGALRM)
+    theirs = lambda *_: None  # noqa: E731
+    try:
+        with limit(LONG):
+            signal.signal(signal.SIGALRM, theirs)
+        assert signal.getsignal(signal.SIGALRM) is theirs
+    finally:
+        signal.signal(signal.SIGALRM, before)
+
+
 def test_nothing_is_broken_off_while_files_are_put_back():
     done = []
     with pytest.raises(OperationTimedOut), limit(0.05):  # noqa: PT012

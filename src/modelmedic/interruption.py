@@ -186,9 +186,10 @@ if sys.platform != "win32":
 
         def give_back(self) -> None:
             signal.setitimer(signal.ITIMER_REAL, 0)
-            if signal.getsignal(signal.SIGALRM) == self._handle:
-                theirs = signal.SIG_DFL if self._their_handler is None else self._their_handler
-                signal.signal(signal.SIGALRM, theirs)
+            theirs = signal.SIG_DFL if self._their_handler is None else self._their_handler
+            now = signal.signal(signal.SIGALRM, theirs)
+            if now != self._handle:  # somebody took it over inside the block
+                signal.signal(signal.SIGALRM, now)
             if self._their_at is not None:
                 left = max(_LEAST_SECONDS, self._their_at - time.monotonic())
                 signal.setitimer(signal.ITIMER_REAL, left, self._their_interval)
