@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 from pathlib import Path
 
 import psutil
@@ -480,6 +481,41 @@ def test_a_block_is_broken_off_for_another_reason(where):
         return
     with pytest.raises(OSError, match="nearly full"):
         asyncio.run(main()) if where == "task" else work()
+
+
+def test_a_child_that_a_thread_waits_for_is_ended_for_another_reason_too():
+    reason = OSError("the disk is nearly full")
+
+    def work():
+        with limit(LONG) as block, started("import time; time.sleep(60)") as process:
+            block.adopt(process.pid)
+            threading.Timer(0.1, block.interrupt, [reason]).start()
+            process.wait()
+
+    assert in_thread(work) is reason
+
+
+def test_a_task_that_outlives_the_block_it_was_made_in_has_its_own_time():
+    async def later():
+        await asyncio.sleep(0.05)
+        with limit(LONG) as block:
+            return block.left_seconds
+
+    async def main():
+        async with limit(0.02, "outer"):
+            task = asyncio.create_task(later())
+        return await task
+
+    assert asyncio.run(main()) > 1
+
+
+def test_the_traceback_shows_what_hung():
+    def hangs_here(_block):
+        time.sleep(LONG)
+
+    error = ended(hangs_here)
+    told = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+    assert "hangs_here" in told
 
 
 def test_what_interrupts_after_the_block_hits_nobody():
