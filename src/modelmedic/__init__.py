@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from modelmedic.limits import TimeoutManager
     from modelmedic.reliability.choice import Choice, TerminalChooser
     from modelmedic.reliability.declarations import Declaration, declare, idempotent, optional
+    from modelmedic.reliability.disk_watch import DiskWatch
     from modelmedic.reliability.error_context import (
         EnhancedErrorContext,
         GPUInfo,
@@ -36,12 +37,14 @@ if TYPE_CHECKING:
     from modelmedic.reliability.retry import OperationSkipped, RetryPolicy, retry
     from modelmedic.reliability.shims import OtherClass, register_shim, shim
     from modelmedic.reliability.validator import PreInstallationValidator
+    from modelmedic.reliability.temporary import TemporaryFiles
 
 __all__ = [
     "AutoRecoveryEngine",
     "Choice",
     "Declaration",
     "DiskFilling",
+    "DiskWatch",
     "EnhancedErrorCategory",
     "EnhancedErrorContext",
     "GPUInfo",
@@ -61,6 +64,7 @@ __all__ = [
     "RetryPolicy",
     "StrategyAttempt",
     "SystemInfo",
+    "TemporaryFiles",
     "TerminalChooser",
     "TimeoutManager",
     "ValidationResult",
@@ -83,6 +87,7 @@ _HOMES = {
     "limits": ("TimeoutManager",),
     "reliability.choice": ("Choice", "TerminalChooser"),
     "reliability.declarations": ("Declaration", "declare", "idempotent", "optional"),
+    "reliability.disk_watch": ("DiskWatch",),
     "reliability.error_context": (
         "EnhancedErrorContext",
         "GPUInfo",
@@ -104,6 +109,7 @@ _HOMES = {
     "reliability.retry": ("OperationSkipped", "RetryPolicy", "retry"),
     "reliability.shims": ("OtherClass", "register_shim", "shim"),
     "reliability.validator": ("PreInstallationValidator",),
+    "reliability.temporary": ("TemporaryFiles",),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
