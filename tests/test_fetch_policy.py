@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 
 import pytest
 from fetch_support import asked_from, raw, reply
@@ -17,6 +18,7 @@ from network_support import VARIABLES
 from support import FIND_US
 
 from modelmedic import exchange, patience, transfer
+from modelmedic.pace import Spending
 from modelmedic.patience import Bandwidth
 from modelmedic.testing.hub import Fault, LoopbackHub
 from modelmedic.transfer import TransferFailed, Wanted
@@ -76,7 +78,8 @@ def test_nor_one_that_breaks_off_again_and_again(hub, part, monkeypatch):
     monkeypatch.setattr(patience, "FLOOR_WINDOW_SECONDS", 0.2)
     fault = Fault(bytes_per_second=400_000, cut_after_bytes=50_000)  # before a window is full
     hub.fault("cdn GET", fault, times=None)
-    assert transfer.fetch(url(hub), part, WANTED, extras=NO_SLEEP) == len(DATA)
+    extras = NO_SLEEP | {"spending": Spending(replace(patience.PACE, first_seconds=1.0))}
+    assert transfer.fetch(url(hub), part, WANTED, extras=extras) == len(DATA)
 
 
 def test_what_brings_next_to_nothing_renews_no_deadline(part, monkeypatch):

@@ -9,9 +9,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from modelmedic.errors import DiskFilling, OperationTimedOut
     from modelmedic.findings import EnhancedErrorCategory
     from modelmedic.healing.slots import IRecoveryStrategy, RecoveryStrategyRegistry
     from modelmedic.limits import TimeoutManager
+    from modelmedic.reliability.breaker import BreakerSettings
+    from modelmedic.reliability.choice import Choice, TerminalChooser
     from modelmedic.reliability.declarations import Declaration, declare, idempotent, optional
     from modelmedic.reliability.error_context import (
         EnhancedErrorContext,
@@ -21,6 +24,9 @@ if TYPE_CHECKING:
         ResourceSnapshot,
         SystemInfo,
     )
+    from modelmedic.reliability.events import CallEvent
+    from modelmedic.reliability.factory import strategy_for
+    from modelmedic.reliability.health import ComponentHealth
     from modelmedic.reliability.interfaces import (
         IAutoRecoveryEngine,
         IPreInstallationValidator,
@@ -29,9 +35,25 @@ if TYPE_CHECKING:
         StrategyAttempt,
         ValidationResult,
     )
+    from modelmedic.reliability.manager import ReliabilityManager
+    from modelmedic.reliability.metrics import Metrics, OperationMetrics
+    from modelmedic.reliability.recovery_engine import AutoRecoveryEngine
+    from modelmedic.reliability.refusals import CallRejected, CannotWrap, UnknownErrorType
+    from modelmedic.reliability.retry import OperationSkipped, RetryPolicy, retry
+    from modelmedic.reliability.shims import OtherClass, register_shim, shim
+    from modelmedic.reliability.validator import PreInstallationValidator
+    from modelmedic.reliability.wrapper import ReliabilityWrapper, instrument
 
 __all__ = [
+    "AutoRecoveryEngine",
+    "BreakerSettings",
+    "CallEvent",
+    "CallRejected",
+    "CannotWrap",
+    "Choice",
+    "ComponentHealth",
     "Declaration",
+    "DiskFilling",
     "EnhancedErrorCategory",
     "EnhancedErrorContext",
     "GPUInfo",
@@ -40,26 +62,45 @@ __all__ = [
     "IPreInstallationValidator",
     "IRecoveryStrategy",
     "IReliabilityManager",
+    "Metrics",
     "NetworkStatus",
+    "OperationMetrics",
+    "OperationSkipped",
+    "OperationTimedOut",
+    "OtherClass",
+    "PreInstallationValidator",
     "RecoveryAction",
     "RecoveryStrategyRegistry",
+    "ReliabilityManager",
+    "ReliabilityWrapper",
     "ResourceSnapshot",
+    "RetryPolicy",
     "StrategyAttempt",
     "SystemInfo",
+    "TerminalChooser",
     "TimeoutManager",
+    "UnknownErrorType",
     "ValidationResult",
     "__version__",
     "declare",
     "idempotent",
+    "instrument",
     "optional",
+    "register_shim",
+    "retry",
+    "shim",
+    "strategy_for",
 ]
 
 __version__ = "0.1.0"
 
 _HOMES = {
+    "errors": ("DiskFilling", "OperationTimedOut"),
     "findings": ("EnhancedErrorCategory",),
     "healing.slots": ("IRecoveryStrategy", "RecoveryStrategyRegistry"),
     "limits": ("TimeoutManager",),
+    "reliability.breaker": ("BreakerSettings",),
+    "reliability.choice": ("Choice", "TerminalChooser"),
     "reliability.declarations": ("Declaration", "declare", "idempotent", "optional"),
     "reliability.error_context": (
         "EnhancedErrorContext",
@@ -69,6 +110,9 @@ _HOMES = {
         "ResourceSnapshot",
         "SystemInfo",
     ),
+    "reliability.events": ("CallEvent",),
+    "reliability.factory": ("strategy_for",),
+    "reliability.health": ("ComponentHealth",),
     "reliability.interfaces": (
         "IAutoRecoveryEngine",
         "IPreInstallationValidator",
@@ -77,6 +121,14 @@ _HOMES = {
         "StrategyAttempt",
         "ValidationResult",
     ),
+    "reliability.manager": ("ReliabilityManager",),
+    "reliability.metrics": ("Metrics", "OperationMetrics"),
+    "reliability.recovery_engine": ("AutoRecoveryEngine",),
+    "reliability.refusals": ("CallRejected", "CannotWrap", "UnknownErrorType"),
+    "reliability.retry": ("OperationSkipped", "RetryPolicy", "retry"),
+    "reliability.shims": ("OtherClass", "register_shim", "shim"),
+    "reliability.validator": ("PreInstallationValidator",),
+    "reliability.wrapper": ("ReliabilityWrapper", "instrument"),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
