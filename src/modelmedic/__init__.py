@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from modelmedic.healing.slots import IRecoveryStrategy, RecoveryStrategyRegistry
     from modelmedic.limits import TimeoutManager
     from modelmedic.reliability.breaker import BreakerSettings
+    from modelmedic.reliability.capture import ErrorCapture
     from modelmedic.reliability.choice import Choice, TerminalChooser
+    from modelmedic.reliability.correlation import carried, correlated
     from modelmedic.reliability.declarations import Declaration, declare, idempotent, optional
     from modelmedic.reliability.error_context import (
         EnhancedErrorContext,
@@ -24,8 +26,10 @@ if TYPE_CHECKING:
         ResourceSnapshot,
         SystemInfo,
     )
+    from modelmedic.reliability.error_log import ErrorLog
     from modelmedic.reliability.events import CallEvent
     from modelmedic.reliability.factory import strategy_for
+    from modelmedic.reliability.gpu_notes import note_gpu
     from modelmedic.reliability.health import ComponentHealth
     from modelmedic.reliability.interfaces import (
         IAutoRecoveryEngine,
@@ -37,6 +41,7 @@ if TYPE_CHECKING:
     )
     from modelmedic.reliability.manager import ReliabilityManager
     from modelmedic.reliability.metrics import Metrics, OperationMetrics
+    from modelmedic.reliability.observations import note_connection, note_transfer
     from modelmedic.reliability.recovery_engine import AutoRecoveryEngine
     from modelmedic.reliability.refusals import CallRejected, CannotWrap, UnknownErrorType
     from modelmedic.reliability.retry import OperationSkipped, RetryPolicy, retry
@@ -56,6 +61,8 @@ __all__ = [
     "DiskFilling",
     "EnhancedErrorCategory",
     "EnhancedErrorContext",
+    "ErrorCapture",
+    "ErrorLog",
     "GPUInfo",
     "HardwareProfile",
     "IAutoRecoveryEngine",
@@ -82,9 +89,14 @@ __all__ = [
     "UnknownErrorType",
     "ValidationResult",
     "__version__",
+    "carried",
+    "correlated",
     "declare",
     "idempotent",
     "instrument",
+    "note_connection",
+    "note_gpu",
+    "note_transfer",
     "optional",
     "register_shim",
     "retry",
@@ -100,7 +112,9 @@ _HOMES = {
     "healing.slots": ("IRecoveryStrategy", "RecoveryStrategyRegistry"),
     "limits": ("TimeoutManager",),
     "reliability.breaker": ("BreakerSettings",),
+    "reliability.capture": ("ErrorCapture",),
     "reliability.choice": ("Choice", "TerminalChooser"),
+    "reliability.correlation": ("carried", "correlated"),
     "reliability.declarations": ("Declaration", "declare", "idempotent", "optional"),
     "reliability.error_context": (
         "EnhancedErrorContext",
@@ -110,8 +124,10 @@ _HOMES = {
         "ResourceSnapshot",
         "SystemInfo",
     ),
+    "reliability.error_log": ("ErrorLog",),
     "reliability.events": ("CallEvent",),
     "reliability.factory": ("strategy_for",),
+    "reliability.gpu_notes": ("note_gpu",),
     "reliability.health": ("ComponentHealth",),
     "reliability.interfaces": (
         "IAutoRecoveryEngine",
@@ -123,6 +139,7 @@ _HOMES = {
     ),
     "reliability.manager": ("ReliabilityManager",),
     "reliability.metrics": ("Metrics", "OperationMetrics"),
+    "reliability.observations": ("note_connection", "note_transfer"),
     "reliability.recovery_engine": ("AutoRecoveryEngine",),
     "reliability.refusals": ("CallRejected", "CannotWrap", "UnknownErrorType"),
     "reliability.retry": ("OperationSkipped", "RetryPolicy", "retry"),
