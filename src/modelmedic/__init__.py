@@ -47,9 +47,10 @@ if TYPE_CHECKING:
     from modelmedic.reliability.refusals import CallRejected, CannotWrap, UnknownErrorType
     from modelmedic.reliability.retry import OperationSkipped, RetryPolicy, retry
     from modelmedic.reliability.shims import OtherClass, register_shim, shim
-    from modelmedic.reliability.validator import PreInstallationValidator
     from modelmedic.reliability.temporary import TemporaryFiles
+    from modelmedic.reliability.validator import PreInstallationValidator
     from modelmedic.reliability.wrapper import ReliabilityWrapper, instrument
+    from modelmedic.scan.finding import ScanFinding
 
 __all__ = [
     "AutoRecoveryEngine",
@@ -85,6 +86,7 @@ __all__ = [
     "ReliabilityWrapper",
     "ResourceSnapshot",
     "RetryPolicy",
+    "ScanFinding",
     "StrategyAttempt",
     "SystemInfo",
     "TemporaryFiles",
@@ -111,15 +113,32 @@ __all__ = [
 __version__ = "0.1.0"
 
 _HOMES = {
-    "errors": ("DiskFilling", "OperationTimedOut"),
+    "errors": (
+        "DiskFilling",
+        "OperationTimedOut",
+    ),
     "findings": ("EnhancedErrorCategory",),
-    "healing.slots": ("IRecoveryStrategy", "RecoveryStrategyRegistry"),
+    "healing.slots": (
+        "IRecoveryStrategy",
+        "RecoveryStrategyRegistry",
+    ),
     "limits": ("TimeoutManager",),
     "reliability.breaker": ("BreakerSettings",),
     "reliability.capture": ("ErrorCapture",),
-    "reliability.choice": ("Choice", "TerminalChooser"),
-    "reliability.correlation": ("carried", "correlated"),
-    "reliability.declarations": ("Declaration", "declare", "idempotent", "optional"),
+    "reliability.choice": (
+        "Choice",
+        "TerminalChooser",
+    ),
+    "reliability.correlation": (
+        "carried",
+        "correlated",
+    ),
+    "reliability.declarations": (
+        "Declaration",
+        "declare",
+        "idempotent",
+        "optional",
+    ),
     "reliability.disk_watch": ("DiskWatch",),
     "reliability.error_context": (
         "EnhancedErrorContext",
@@ -143,15 +162,37 @@ _HOMES = {
         "ValidationResult",
     ),
     "reliability.manager": ("ReliabilityManager",),
-    "reliability.metrics": ("Metrics", "OperationMetrics"),
-    "reliability.observations": ("note_connection", "note_transfer"),
+    "reliability.metrics": (
+        "Metrics",
+        "OperationMetrics",
+    ),
+    "reliability.observations": (
+        "note_connection",
+        "note_transfer",
+    ),
     "reliability.recovery_engine": ("AutoRecoveryEngine",),
-    "reliability.refusals": ("CallRejected", "CannotWrap", "UnknownErrorType"),
-    "reliability.retry": ("OperationSkipped", "RetryPolicy", "retry"),
-    "reliability.shims": ("OtherClass", "register_shim", "shim"),
-    "reliability.validator": ("PreInstallationValidator",),
+    "reliability.refusals": (
+        "CallRejected",
+        "CannotWrap",
+        "UnknownErrorType",
+    ),
+    "reliability.retry": (
+        "OperationSkipped",
+        "RetryPolicy",
+        "retry",
+    ),
+    "reliability.shims": (
+        "OtherClass",
+        "register_shim",
+        "shim",
+    ),
     "reliability.temporary": ("TemporaryFiles",),
-    "reliability.wrapper": ("ReliabilityWrapper", "instrument"),
+    "reliability.validator": ("PreInstallationValidator",),
+    "reliability.wrapper": (
+        "ReliabilityWrapper",
+        "instrument",
+    ),
+    "scan.finding": ("ScanFinding",),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
