@@ -5,6 +5,7 @@ Nothing here runs while calls succeed, and nothing is imported for it before the
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -77,6 +78,7 @@ class ErrorCapture:
             recovery_attempts: What was tried in between; `StrategyAttempt` or sentences.
             correlation_id: Empty takes the one of the call that runs (`correlation`).
         """
+        begun = time.monotonic()
         from modelmedic.reliability.gathering import Call, Gathering
 
         call = Call(
@@ -91,7 +93,7 @@ class ErrorCapture:
             recovery_attempts=recovery_attempts,
             correlation_id=correlation_id,
         )
-        gathering = Gathering(self._known_sources(), error, call, self.level)
+        gathering = Gathering(self._known_sources(), error, call, self.level, begun)
         context = gathering.context()
         if self.log is not None:
             gathering.part("error log", lambda: self._append(context), None)

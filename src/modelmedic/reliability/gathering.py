@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from modelmedic.facts import proxy
 from modelmedic.findings import EnhancedErrorCategory
+from modelmedic.healing import classify
 from modelmedic.reliability import (
     chains,
     correlation,
@@ -37,7 +38,7 @@ from modelmedic.reliability.readings import Reading
 from modelmedic.reliability.sources import Sources
 from modelmedic.reliability.veil import Veil
 
-DEADLINE_SECONDS = 0.2  # of the 0.3 s that a first capture may take; the rest is our own work
+DEADLINE_SECONDS = 0.15  # half of what a first capture may take; the rest is our own work
 _FRAMES = {"standard": 3, "full": 20}
 _MOST_NAME, _MOST_SENTENCE, _MOST_TRACE = 300, 1_000, 20_000
 _NO_MACHINE = machine.Unchanging("", "", "", -1, math.nan, "")
@@ -71,15 +72,16 @@ class Gathering:
         error: What the call raised.
         call: The call.
         level: One of `capture.LEVELS`.
+        begun: `time.monotonic` when the capture began.
     """
 
-    def __init__(self, sources: Sources, error: BaseException, call: Call, level: str) -> None:
-        self._begun = time.perf_counter()
-        self._ends_at = time.monotonic() + DEADLINE_SECONDS
+    def __init__(
+        self, sources: Sources, error: BaseException, call: Call, level: str, begun: float
+    ) -> None:
+        self._begun, self._ends_at = begun, begun + DEADLINE_SECONDS
         self._sources, self._error, self._call, self._level = sources, error, call, level
         self._has_more = level != "minimal"
         self._faults: list[str] = []
-        sources.classifiers.start()
         if self._has_more:
             sources.disk.start()
             sources.packages.start()
@@ -180,7 +182,7 @@ class Gathering:
         return {
             "environment_vars": variables,
             "summary": {**summary, "capture_faults": self._faults},
-            "seconds": time.perf_counter() - self._begun,
+            "seconds": time.monotonic() - self._begun,
         }
 
     def _find_veil(self) -> Veil:
@@ -207,12 +209,16 @@ class Gathering:
         return self._text("\n".join(lines), _MOST_TRACE)
 
     def _category(self) -> EnhancedErrorCategory | None:
-        self._read(self._sources.classifiers)
-        if math.isinf(self._sources.classifiers.age_seconds):
+        """Return the category; what only plugins or words can say, once those are loaded."""
+        classifiers = self._sources.classifiers
+        if math.isinf(classifiers.age_seconds):
+            if (found := classify.by_facts(self._error)) is not None:
+                return found
+            classifiers.start()
+            self._read(classifiers)
+        if math.isinf(classifiers.age_seconds):
             return None  # not in time: the next error will have it
-        from modelmedic.healing.classify import classify
-
-        return classify(self._error)
+        return classify.classify(self._error)
 
     def _read(self, reading: Reading[T]) -> T | None:
         """Return what a reading has by the deadline; an older value where it has no newer one."""

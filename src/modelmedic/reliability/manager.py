@@ -340,8 +340,12 @@ class ReliabilityManager(IReliabilityManager):
         if self._capture is not None:
             return self._capture
         from modelmedic.reliability.capture import ErrorCapture
+        from modelmedic.reliability.error_log import ErrorLog
 
-        self._capture = made = ErrorCapture(install_dir=self._install_dir, level=self.level)
+        log = ErrorLog(self.journal.path.parent)
+        self._capture = made = ErrorCapture(
+            install_dir=self._install_dir, level=self.level, log=log
+        )
         return made
 
     def _direct_calls(self) -> dict[tuple[str, str], FailedCall]:

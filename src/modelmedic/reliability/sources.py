@@ -7,6 +7,7 @@ import os
 import time
 from pathlib import Path
 
+from modelmedic.healing import classify
 from modelmedic.reliability import machine, veil
 from modelmedic.reliability.cpu_use import CpuUse
 from modelmedic.reliability.installed import InstalledPackages
@@ -62,6 +63,4 @@ class Sources:
 
 
 def _load_classifiers() -> None:
-    from modelmedic.healing.classify import classify
-
-    classify(Exception())  # nothing but the plugins and the words can say what it is
+    classify.classify(Exception())  # nothing but the plugins and the words can say what it is

@@ -18,14 +18,15 @@ _LEAST_LETTERS = 8  # of the value of a variable: "true" and "1" are no secrets
 _LEAST_IN_CALL = 3  # of an argument that is called a password
 _PROXIES = re.compile(r"(?i)^[a-z]+_proxy$")
 _PASSWORD_IN_URL = re.compile(r"://([^/\s]*):([^\s]*)@")
+# From the beginning of a name on: a text of one long word would take quadratic time.
 # `password="..."` in a line of code, `'token': '...'` in a printed dict.
 _QUOTED = re.compile(
-    r"(?i)([\w-]*(?:password|passwd|secret|token|api_?key)[\"']?\s*[=:]\s*)"
+    r"(?i)(?<![\w-])([\w-]*(?:password|passwd|secret|token|api_?key)[\"']?\s*[=:]\s*)"
     r"([\"'])(?!\*\*\*)(?:\\.|(?!\2)[^\\\n])+\2"
 )
 # What is left of a private key when only one of its ends is in the text.
-_KEY_BEGINS = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*")
-_KEY_ENDS = re.compile(r"[\s\S]*-----END [A-Z ]*PRIVATE KEY-----")
+_KEY_BEGINS = re.compile(r"-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----")
+_KEY_ENDS = re.compile(r"-----END [A-Z ]{0,30}PRIVATE KEY-----")
 _WINDOW = 4  # as often what is kept is masked at each end of a very long text, so that what lies
 _MUCH = 2 * _WINDOW  # at the cut, and could be half a secret, is not what is kept
 
@@ -74,7 +75,7 @@ class Veil:
         """
         if len(text) > _MUCH * most:
             text = f"{text[: _WINDOW * most]}\n...\n{text[-_WINDOW * most :]}"
-        masked = _KEY_ENDS.sub(MASK, _KEY_BEGINS.sub(MASK, self.mask(text)))
+        masked = _without_half_keys(self.mask(text))
         if len(masked) <= most:
             return masked
         half = most // 2
@@ -98,6 +99,13 @@ def _passwords(url: str) -> set[str]:
     """Return the password in an address, as it is written there and as it is meant."""
     written = [match[2] for match in _PASSWORD_IN_URL.finditer(url)]
     return {*written, *map(unquote, written)}
+
+
+def _without_half_keys(text: str) -> str:
+    for end in list(_KEY_ENDS.finditer(text))[-1:]:
+        text = MASK + text[end.end() :]
+    begin = _KEY_BEGINS.search(text)
+    return text[: begin.start()] + MASK if begin else text
 
 
 def _whole(value: str) -> re.Pattern[str]:
