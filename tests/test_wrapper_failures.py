@@ -109,7 +109,12 @@ def test_what_is_declared_idempotent_is_tried_again_after_any_failure(made, mana
 
 @pytest.mark.parametrize(
     "error",
-    [OSError(errno.ENOSPC, "full"), PermissionError(errno.EACCES, "no"), TypeError("a typo"), MemoryError()],
+    [
+        OSError(errno.ENOSPC, "full"),
+        PermissionError(errno.EACCES, "no"),
+        TypeError("a typo"),
+        MemoryError(),
+    ],
     ids=repr,
 )
 def test_repeating_does_not_cure_these_even_where_it_is_allowed(made, manager, error):
@@ -239,11 +244,11 @@ def test_a_full_budget_ends_the_retries(tmp_path):
     ("choice", "ran"), [(Choice.RETRY, 3), (Choice.FEWER, 2), (Choice.SKIP, 1), (Choice.ABORT, 1)]
 )
 def test_the_persons_choice_is_kept(tmp_path, choice, ran):
-    class Person:
-        asked = []
+    asked = []
 
+    class Person:
         def choose(self, failure_text):
-            self.asked.append(failure_text)
+            asked.append(failure_text)
             return choice
 
     manager = wrapper_support.manager(tmp_path, retry=policy(chooser=Person()))
@@ -252,7 +257,7 @@ def test_the_persons_choice_is_kept(tmp_path, choice, ran):
     with raised(ConnectionError):
         made.fetch()
     assert made.ran == ["fetch"] * ran
-    assert "Downloader.fetch failed" in Person.asked[-1]
+    assert "Downloader.fetch failed" in asked[-1]
 
 
 # -- the engine ---------------------------------------------------------------------------------------
@@ -280,7 +285,10 @@ def test_after_a_repair_only_what_may_be_repeated_is_repeated(tmp_path):
     manager = wrapper_support.manager(tmp_path, engine=engine)
     made = manager.wrap_component(Downloader(), "d")
     for method in ("fetch", "verify"):
-        made.failing[method] = [ModuleNotFoundError("No module named 'cv2'", name="cv2") for _n in range(3 if method == "verify" else 1)]
+        made.failing[method] = [
+            ModuleNotFoundError("No module named 'cv2'", name="cv2")
+            for _n in range(3 if method == "verify" else 1)
+        ]
     with raised(ModuleNotFoundError) as caught:
         made.fetch()
     assert "A repair worked. Next: call it again" in notes(caught[0])
@@ -367,7 +375,10 @@ def test_an_open_breaker_rejects_apart_and_closes_after_one_good_call(tmp_path, 
     for _call in range(2):
         with raised(ValueError):
             made.fetch()
-    with pytest.raises(CallRejected, match=r"Downloader.inner was not called: .* 2 calls failed in a row.*Next:.*30 s"):
+    with pytest.raises(
+        CallRejected,
+        match=r"Downloader.inner was not called: .* 2 calls failed in a row.*Next:.*30 s",
+    ):
         made.inner()
     assert manager.health("Downloader").state == "failing"
     assert counts(manager, "inner") == {"rejected": 1}
@@ -429,7 +440,9 @@ def test_a_missing_method_can_be_asked_about_directly(tmp_path):
     with raised(AttributeError) as caught:
         component.gone()
     context = {"method": "gone", "args": (), "kwargs": {}, "duration": 0.0, "component": component}
-    assert manager.handle_component_failure("Downloader", caught[0], context) is RecoveryAction.RETRY
+    assert (
+        manager.handle_component_failure("Downloader", caught[0], context) is RecoveryAction.RETRY
+    )
     assert component.gone() == 1
 
 
@@ -462,7 +475,10 @@ def test_the_journal_begins_with_the_first_failure_and_shows_what_was_tried(tmp_
     made = manager.wrap_component(Downloader(), "d")
     made.fetch()
     assert not manager.journal.path.exists()
-    made.failing["fetch"] = [ConnectionResetError("https://user:s3cretword@proxy.example failed"), reset()]
+    made.failing["fetch"] = [
+        ConnectionResetError("https://user:s3cretword@proxy.example failed"),
+        reset(),
+    ]
     made.fetch()
     lines = [json.loads(line) for line in manager.journal.path.read_text().splitlines()]
     assert [(line["kind"], line.get("action"), line.get("verdict")) for line in lines] == [
