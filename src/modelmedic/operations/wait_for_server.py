@@ -15,7 +15,8 @@ from modelmedic.facts.wire import Deadline
 from modelmedic.facts.wire_errors import WireError
 from modelmedic.limits import TimeoutManager
 from modelmedic.operations.base import Cost, Operation, Workshop
-from modelmedic.patience import PACE, Spending
+from modelmedic.pace import Spending
+from modelmedic.patience import PACE
 from modelmedic.text import duration, printable
 
 _SERVER_ERROR, _TOO_MANY = 500, 429
