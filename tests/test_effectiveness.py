@@ -21,7 +21,7 @@ from modelmedic.healing.posterior import Posterior
 from modelmedic.healing.registry import Recovery
 from modelmedic.healing.repair import Repair
 from modelmedic.operations.fetch_file import FetchFile
-from modelmedic.operations.kinds import MakeDir, SetRunEnvironment, WaitForServer, SetAside
+from modelmedic.operations.kinds import MakeDir, SetAside, SetRunEnvironment, WaitForServer
 
 
 def repair_of(*operations, name="mend", check="try.it[a/b.bin]", risk="safe", error=None):
