@@ -252,3 +252,18 @@ def test_the_breaker_knows_every_kind(tmp_path):
     with raised(CallRejected):
         made.fetch()
     assert manager.metrics().total.rejected == 3
+
+
+def test_the_one_call_of_a_half_open_breaker_may_be_a_coroutine(tmp_path, monkeypatch):
+    from modelmedic import BreakerSettings
+
+    clock = [100.0]
+    monkeypatch.setattr("circuitbreaker.monotonic", lambda: clock[0])
+    manager = wrapper_support.manager(tmp_path, breaker=BreakerSettings(failures=1, seconds=30))
+    made = manager.wrap_component(Downloader(), "d")
+    made.failing["fetch"] = [ValueError("wrong")]
+    with raised(ValueError):
+        made.fetch()
+    clock[0] += 31
+    assert asyncio.run(made.passed_on()) == 5
+    assert manager.health("Downloader").breaker == "closed"
