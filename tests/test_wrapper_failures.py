@@ -235,6 +235,18 @@ def test_a_full_budget_ends_the_retries(tmp_path):
     assert "used up" in notes(caught[0])
 
 
+def test_who_listens_to_the_policy_hears_of_each_wait(tmp_path):
+    heard = []
+    manager = wrapper_support.manager(tmp_path, retry=policy(told=heard.append))
+    made = manager.wrap_component(Downloader(), "downloader")
+    made.failing["fetch"] = [reset(), reset()]
+    made.fetch()
+    assert [(one.operation, one.tries_done) for one in heard] == [
+        ("Downloader.fetch", 1),
+        ("Downloader.fetch", 2),
+    ]
+
+
 @pytest.mark.parametrize(
     ("choice", "ran"), [(Choice.RETRY, 3), (Choice.FEWER, 2), (Choice.SKIP, 1), (Choice.ABORT, 1)]
 )
