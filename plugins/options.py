@@ -17,6 +17,7 @@ from modelmedic.examination import Examination
 from modelmedic.facts.book import FactBook
 from modelmedic.healing.engine import Budget, Engine
 from modelmedic.healing.registry import Registry
+from modelmedic.pace import SETTINGS
 from modelmedic.profile.loader import DEFAULT as DEFAULT_PROFILE
 from modelmedic.profile.loader import load_profile
 from modelmedic.profile.model import Profile
@@ -58,6 +59,7 @@ _SETTINGS: tuple[tuple[str, str, str], ...] = (
         "digests of the files as they should be, written by `modelmedic profile seal`",
     ),
     ("wheelhouse", "DIR", "wheels to repair packages from, of `modelmedic profile wheelhouse`"),
+    *((f"retry_{name}", each.metavar, each.about) for name, each in SETTINGS.items()),
     ("report_dir", "DIR", "where report.json, report.html and junit.xml go"),
 )
 _FLAGS: tuple[tuple[str, str], ...] = (
@@ -238,18 +240,12 @@ def _extras(config: pytest.Config, mode: str, context: Context) -> dict[str, Any
         with contextlib.suppress(CannotTell):  # network.hub-token says what is wrong with it
             tokens = hub_access.bearer_tokens()
     found: dict[str, Any] = {"tokens": tokens, "digests": digests, "failed": {}}
-    given = _setting(config, "bandwidth")
-    if given:
-        from modelmedic.patience import LEAST_BANDWIDTH, Bandwidth
+    from modelmedic import patience
 
-        if not (str(given).isdecimal() and len(str(given)) <= _MOST_DIGITS):
-            raise pytest.UsageError(f"--bandwidth={given}: it is a whole number.")
-        if int(given) < LEAST_BANDWIDTH:
-            raise pytest.UsageError(
-                f"--bandwidth={given}: it is {LEAST_BANDWIDTH:,} bytes a second or more; servers "
-                "close connections that are read more slowly."
-            )
-        found["bandwidth"] = Bandwidth(int(given))
+    told = vars(config.option)
+    found["spending"] = patience.spending_of(told, os.environ, config.getini, context.profile)
+    if given := _setting(config, "bandwidth"):
+        found["bandwidth"] = patience.bandwidth_of(given)
     return found
 
 

@@ -22,11 +22,15 @@ HEAVY = {
 # A module may import its own layer and those before it. A new module gets its line here, which is
 # the moment to think about where it belongs.
 LAYERS = (
-    ("", "caller", "deeds", "errors", "jsonshape", "lazy", "limits", "masking", "text"),
-    ("commands", "purity", "rooms", "bootstrap"),
+    ("", "caller", "deeds", "errors", "jsonshape", "lazy", "masking", "text"),
+    # What interrupts a block ends its children; the limits name it.
+    (
+        *("commands", "purity", "rooms", "bootstrap"),
+        *("limits", "timelimit", "interruption", "offspring"),
+    ),
     ("profile.model", "context", "findings", "testing"),
     ("facts",),
-    ("profile", "compat", "needs", "selection", "discovery", "forecast"),
+    ("profile", "compat", "needs", "selection", "discovery", "forecast", "scan"),
     (
         "operations",
         "installer",
@@ -35,6 +39,7 @@ LAYERS = (
         "received",
         "exchange",
         "patience",
+        "pace",
         "http_answer",
         "goodcopies",
     ),
