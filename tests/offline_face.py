@@ -91,8 +91,17 @@ def validate(folder: Path) -> None:
     PreInstallationValidator(install_dir=folder).validate_network_connectivity()
 
 
+def recover(folder: Path) -> None:
+    from modelmedic import AutoRecoveryEngine
+
+    engine = AutoRecoveryEngine(install_dir=folder, state_dir=folder / "state")
+    engine.recover_network_failures("model_download", {"error": ConnectionResetError()})
+    engine.recover_model_validation_failures(["weights"])
+
+
 PARTS = (
     use_every_name, capture_errors, wrap_a_component, choose_strategies, make_the_others, validate,
+    recover,
 )  # fmt: skip
 
 
