@@ -59,10 +59,9 @@ _SETTINGS: tuple[tuple[str, str, str], ...] = (
         "digests of the files as they should be, written by `modelmedic profile seal`",
     ),
     ("wheelhouse", "DIR", "wheels to repair packages from, of `modelmedic profile wheelhouse`"),
+    *((f"retry_{name}", each.metavar, each.about) for name, each in SETTINGS.items()),
     ("report_dir", "DIR", "where report.json, report.html and junit.xml go"),
 )
-# Tries and waits of what repairs fetch: --retry-tries and the like.
-_RETRIES = tuple((f"retry_{name}", each.metavar, each.about) for name, each in SETTINGS.items())
 _FLAGS: tuple[tuple[str, str], ...] = (
     ("deep", "read every byte of the weights and compare hashes; import every package"),
     ("low_priority", "let everything else on the machine go first"),
@@ -75,7 +74,7 @@ _FLAGS: tuple[tuple[str, str], ...] = (
 def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
     """Add modelmedic's options; the same names work in the ini file and the environment."""
     group = parser.getgroup("modelmedic", "modelmedic: check and heal an AI model's install")
-    for name, metavar, text in (*_SETTINGS, *_RETRIES):
+    for name, metavar, text in _SETTINGS:
         group.addoption(_option(name), dest=_dest(name), metavar=metavar, default=None, help=text)
         parser.addini(_dest(name), text, default="")
     for name, text in _FLAGS:

@@ -30,7 +30,7 @@ LAYERS = (
     ),
     ("profile.model", "context", "findings", "testing"),
     ("facts",),
-    ("profile", "compat", "needs", "selection", "discovery", "forecast"),
+    ("profile", "compat", "needs", "selection", "discovery", "forecast", "scan"),
     (
         "operations",
         "installer",

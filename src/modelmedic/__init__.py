@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from modelmedic.reliability.choice import Choice, TerminalChooser
     from modelmedic.reliability.correlation import carried, correlated
     from modelmedic.reliability.declarations import Declaration, declare, idempotent, optional
+    from modelmedic.reliability.disk_watch import DiskWatch
     from modelmedic.reliability.error_context import (
         EnhancedErrorContext,
         GPUInfo,
@@ -46,8 +47,10 @@ if TYPE_CHECKING:
     from modelmedic.reliability.refusals import CallRejected, CannotWrap, UnknownErrorType
     from modelmedic.reliability.retry import OperationSkipped, RetryPolicy, retry
     from modelmedic.reliability.shims import OtherClass, register_shim, shim
+    from modelmedic.reliability.temporary import TemporaryFiles
     from modelmedic.reliability.validator import PreInstallationValidator
     from modelmedic.reliability.wrapper import ReliabilityWrapper, instrument
+    from modelmedic.scan.finding import ScanFinding
 
 __all__ = [
     "AutoRecoveryEngine",
@@ -59,6 +62,7 @@ __all__ = [
     "ComponentHealth",
     "Declaration",
     "DiskFilling",
+    "DiskWatch",
     "EnhancedErrorCategory",
     "EnhancedErrorContext",
     "ErrorCapture",
@@ -82,8 +86,10 @@ __all__ = [
     "ReliabilityWrapper",
     "ResourceSnapshot",
     "RetryPolicy",
+    "ScanFinding",
     "StrategyAttempt",
     "SystemInfo",
+    "TemporaryFiles",
     "TerminalChooser",
     "TimeoutManager",
     "UnknownErrorType",
@@ -107,15 +113,33 @@ __all__ = [
 __version__ = "0.1.0"
 
 _HOMES = {
-    "errors": ("DiskFilling", "OperationTimedOut"),
+    "errors": (
+        "DiskFilling",
+        "OperationTimedOut",
+    ),
     "findings": ("EnhancedErrorCategory",),
-    "healing.slots": ("IRecoveryStrategy", "RecoveryStrategyRegistry"),
+    "healing.slots": (
+        "IRecoveryStrategy",
+        "RecoveryStrategyRegistry",
+    ),
     "limits": ("TimeoutManager",),
     "reliability.breaker": ("BreakerSettings",),
     "reliability.capture": ("ErrorCapture",),
-    "reliability.choice": ("Choice", "TerminalChooser"),
-    "reliability.correlation": ("carried", "correlated"),
-    "reliability.declarations": ("Declaration", "declare", "idempotent", "optional"),
+    "reliability.choice": (
+        "Choice",
+        "TerminalChooser",
+    ),
+    "reliability.correlation": (
+        "carried",
+        "correlated",
+    ),
+    "reliability.declarations": (
+        "Declaration",
+        "declare",
+        "idempotent",
+        "optional",
+    ),
+    "reliability.disk_watch": ("DiskWatch",),
     "reliability.error_context": (
         "EnhancedErrorContext",
         "GPUInfo",
@@ -138,14 +162,37 @@ _HOMES = {
         "ValidationResult",
     ),
     "reliability.manager": ("ReliabilityManager",),
-    "reliability.metrics": ("Metrics", "OperationMetrics"),
-    "reliability.observations": ("note_connection", "note_transfer"),
+    "reliability.metrics": (
+        "Metrics",
+        "OperationMetrics",
+    ),
+    "reliability.observations": (
+        "note_connection",
+        "note_transfer",
+    ),
     "reliability.recovery_engine": ("AutoRecoveryEngine",),
-    "reliability.refusals": ("CallRejected", "CannotWrap", "UnknownErrorType"),
-    "reliability.retry": ("OperationSkipped", "RetryPolicy", "retry"),
-    "reliability.shims": ("OtherClass", "register_shim", "shim"),
+    "reliability.refusals": (
+        "CallRejected",
+        "CannotWrap",
+        "UnknownErrorType",
+    ),
+    "reliability.retry": (
+        "OperationSkipped",
+        "RetryPolicy",
+        "retry",
+    ),
+    "reliability.shims": (
+        "OtherClass",
+        "register_shim",
+        "shim",
+    ),
+    "reliability.temporary": ("TemporaryFiles",),
     "reliability.validator": ("PreInstallationValidator",),
-    "reliability.wrapper": ("ReliabilityWrapper", "instrument"),
+    "reliability.wrapper": (
+        "ReliabilityWrapper",
+        "instrument",
+    ),
+    "scan.finding": ("ScanFinding",),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 

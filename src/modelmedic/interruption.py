@@ -26,8 +26,11 @@ if TYPE_CHECKING:
 AGAIN_SECONDS = 10.0
 _POSTPONED_SECONDS = 0.01
 _LEAST_SECONDS = 0.0001  # 0 would stop the timer
+_LAST_RING_SECONDS = 1.0
 # While these run nothing is raised: what they set up would stay behind.
 _OURS = frozenset({"__enter__", "__exit__", "__aenter__", "__aexit__", "add", "remove", "_close"})
+_HERE = (lambda: None).__code__.co_filename  # as frames name it, also from a compiled file
+_FILES = frozenset({_HERE, _HERE.replace("interruption.py", "timelimit.py")})
 _DEPTH = 8
 
 
@@ -144,8 +147,7 @@ def _must_not_break(frame: FrameType | None) -> bool:
         if frame is None:
             return False
         code = frame.f_code
-        is_ours = code.co_filename.endswith(("interruption.py", "timelimit.py"))
-        if code.co_name == "__del__" or (is_ours and code.co_name in _OURS):
+        if code.co_name == "__del__" or (code.co_name in _OURS and code.co_filename in _FILES):
             return True
         frame = frame.f_back
     return False
@@ -186,9 +188,10 @@ if sys.platform != "win32":
 
         def give_back(self) -> None:
             signal.setitimer(signal.ITIMER_REAL, 0)
-            if signal.getsignal(signal.SIGALRM) == self._handle:
-                theirs = signal.SIG_DFL if self._their_handler is None else self._their_handler
-                signal.signal(signal.SIGALRM, theirs)
+            theirs = signal.SIG_DFL if self._their_handler is None else self._their_handler
+            now = signal.signal(signal.SIGALRM, theirs)
+            if now != self._handle:  # somebody took it over inside the block
+                signal.signal(signal.SIGALRM, now)
             if self._their_at is not None:
                 left = max(_LEAST_SECONDS, self._their_at - time.monotonic())
                 signal.setitimer(signal.ITIMER_REAL, left, self._their_interval)
@@ -221,18 +224,26 @@ class _TimerThread(_Bell):
         self._hear: Callable[[FrameType | None], None] = lambda _frame: None
         self._theirs: Any = None
         self._timer: threading.Timer | None = None
-        self._is_ours = False
+        self._lock = threading.Lock()
+        self._is_open = False
+        self._is_rung = False  # it was asked for, and is about to be heard
 
     def take_over(self, hear: Callable[[FrameType | None], None]) -> None:
         self._hear = hear
         self._theirs = signal.signal(signal.SIGINT, self._handle)
+        self._is_open = True
 
     def give_back(self) -> None:
+        with self._lock:
+            self._is_open = False
         self._stop()
-        self._is_ours = False
-        if signal.getsignal(signal.SIGINT) == self._handle:
-            theirs = signal.default_int_handler if self._theirs is None else self._theirs
-            signal.signal(signal.SIGINT, theirs)
+        until = time.monotonic() + _LAST_RING_SECONDS
+        while self._is_rung and time.monotonic() < until:  # heard by us, it hurts nobody
+            time.sleep(_LEAST_SECONDS)
+        theirs = signal.default_int_handler if self._theirs is None else self._theirs
+        now = signal.signal(signal.SIGINT, theirs)
+        if now != self._handle:
+            signal.signal(signal.SIGINT, now)
 
     def set(self, seconds: float) -> None:
         self._stop()
@@ -241,16 +252,18 @@ class _TimerThread(_Bell):
         self._timer.start()
 
     def ring(self) -> None:
-        self._is_ours = True
-        _thread.interrupt_main()
+        with self._lock:
+            if self._is_open:
+                self._is_rung = True
+                _thread.interrupt_main()
 
     def _stop(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        if self._is_ours:
-            self._is_ours = False
+        if self._is_rung:
+            self._is_rung = False
             self._hear(frame)
         elif callable(self._theirs):
             self._theirs(number, frame)

@@ -83,7 +83,10 @@ class Offspring:
         """
         if self._thread is not None or not self._pids:
             return
-        found = list(_families(self._pids))
+        try:
+            found = list(_families(self._pids))
+        except Exception:  # noqa: BLE001 - in a signal handler, psutil may be half imported
+            return
         self.ended = [_words(process) for process in found]
         groups = [pid for pid in self._pids if _leads_a_group(pid)]
         self._thread = threading.Thread(

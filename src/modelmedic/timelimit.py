@@ -82,7 +82,7 @@ class Limit:
         took = time.monotonic() - self._started
         told = self._told(error, took)
         if told is not None:
-            raise told from (None if isinstance(error, OutOfTime) else error)
+            raise told from error  # also from `OutOfTime`: its traceback shows what hung
 
     async def __aenter__(self) -> Self:
         return self.__enter__()
@@ -100,8 +100,8 @@ class Limit:
     @property
     def left_seconds(self) -> float:
         """Return what is left of the time, 0 when it is over; of nested limits the least."""
-        own = max(0.0, self.ends_at - time.monotonic())
-        return own if self._parent is None else min(own, self._parent.left_seconds)
+        ends_at = min((each.ends_at for each in _around(self)), default=self.ends_at)
+        return max(0.0, ends_at - time.monotonic())
 
     def check(self) -> None:
         """Raise when the time is over, or `interrupt` was called: for loops in other threads.
@@ -153,6 +153,8 @@ class Limit:
             self._task.cancel_soon(self._before_cancel)
         if self._alarm is not None:
             self._alarm.ring()
+        elif self._task is None:
+            self._offspring.end()  # what the thread may be waiting for
 
     # -- its end ---------------------------------------------------------------------------------
 
@@ -195,12 +197,12 @@ class Limit:
 
     def _told_late(self, error: BaseException | None, took: float) -> BaseException | None:
         """Return the error of a block that could not be interrupted."""
-        if error is None and self._reason is not None:
-            return self._reason
-        is_over = took > self.seconds
-        if error is not None and not (isinstance(error, Exception) and self._offspring.ended):
+        is_ours = error is None or (isinstance(error, Exception) and bool(self._offspring.ended))
+        if not is_ours or isinstance(error, OperationTimedOut) or error is self._reason is not None:
             return None
-        if not is_over or isinstance(error, OperationTimedOut):
+        if self._reason is not None:
+            return self._reason
+        if took <= self.seconds:
             return None
         return self._timed_out(
             "children" if self._offspring.ended else "",

@@ -7,9 +7,11 @@ and what hangs there is ended here.
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import tempfile
 import time
+import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -55,7 +57,7 @@ class ChildRun:
         return tuple(self.record["findings"]) if self.record and not self.problem else ()
 
 
-@dataclass(slots=True)
+@dataclass
 class ChildRuns:
     """Starts runs on one install.
 
@@ -79,8 +81,14 @@ class ChildRuns:
     state_dir: str | os.PathLike[str] | None = None
     report_dir: str | os.PathLike[str] | None = None
     options: tuple[str, ...] = ()
-    _temporary: tempfile.TemporaryDirectory[str] | None = field(default=None, repr=False)
+    _temporary: Path | None = field(default=None, repr=False)
     _count: int = field(default=0, repr=False)
+
+    @property
+    def state_path(self) -> Path | None:
+        """Return the state folder that was given, absolute."""
+        given = self.state_dir
+        return None if given is None else Path(given).expanduser().absolute()
 
     def check(self, *options: str, environment: Mapping[str, str] | None = None) -> ChildRun:
         """Judge; nothing is changed."""
@@ -133,8 +141,9 @@ class ChildRuns:
             stamp = f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}-{self._count}"
             return base / stamp
         if self._temporary is None:
-            self._temporary = tempfile.TemporaryDirectory(prefix="modelmedic-")
-        return Path(self._temporary.name) / str(self._count)
+            self._temporary = Path(tempfile.mkdtemp(prefix="modelmedic-"))
+            weakref.finalize(self, shutil.rmtree, self._temporary, ignore_errors=True)
+        return self._temporary / str(self._count)
 
     def _options(self, folder: Path) -> list[str]:
         given = [
@@ -152,8 +161,8 @@ class ChildRuns:
             for name, value in os.environ.items()
             if name.startswith(_KEPT) or not name.startswith(_STEERING)
         }
-        if self.state_dir is not None:
-            env["MODELMEDIC_STATE_DIR"] = str(Path(self.state_dir).expanduser().absolute())
+        if self.state_path is not None:
+            env["MODELMEDIC_STATE_DIR"] = str(self.state_path)
         return env | dict(more)
 
 

@@ -28,10 +28,13 @@ class InstallFailure:
         runs: Starts the runs.
         checks: The selection of checks that tell whether it still fails.
         limit_seconds: How long the repairs of one strategy may take.
+        judged_by: The part of the selection that counts; the others only make a way for it. Empty:
+            all of it counts, and what it needs.
         names: What failed, where only that counts: a check that judges many things at once counts
             when its finding names one of them. Empty: every check counts.
         must_repair: No check of the selection judges what failed: only a repair that names it
             counts as its recovery.
+        also_using: Further recoveries of a strategy's run, which do what it makes a way for.
         allow: Risk classes that may be used; see `allowing`.
         environment: Variables of the runs.
         last: The newest run.
@@ -40,8 +43,10 @@ class InstallFailure:
     runs: ChildRuns
     checks: str
     limit_seconds: int
+    judged_by: str = ""
     names: tuple[str, ...] = ()
     must_repair: bool = False
+    also_using: Mapping[type[IRecoveryStrategy], tuple[str, ...]] = field(default_factory=dict)
     options: tuple[str, ...] = ()
     allow: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -56,7 +61,7 @@ class InstallFailure:
             return StrategyAttempt(strategy.name, "refused", str(error))
         self.last = self.runs.heal(
             f"--checks={self.checks}",
-            f"--using={','.join(recoveries)}",
+            f"--using={','.join([*recoveries, *self.also_using.get(type(strategy), ())])}",
             *self.options,
             allow=self.allow,
             limit_seconds=self.limit_seconds,
@@ -87,24 +92,19 @@ class InstallFailure:
         if self.must_repair and not any(self._is_named(str(attempt)) for attempt in done):
             told = f"No check of the profile judges {self.names[0]}, and no repair was for it."
             return "refused", told, used
-        return self._recovered(seen, done, used)
-
-    def _recovered(
-        self, seen: list[dict[str, Any]], done: list[dict[str, Any]], used: tuple[str, ...]
-    ) -> tuple[str, str, tuple[str, ...]]:
-        losses = [f for f in seen if f["outcome"] == "degraded"]
-        told = [_done(attempt) for attempt in done] or ["Nothing was repaired: its checks hold."]
-        told += [_words(finding) for finding in losses]
-        return "degraded" if losses else "healed", _few(told), used
+        around = [f for f in run.findings if any(a["verdict"] == "degraded" for a in f["attempts"])]
+        return _recovered([*seen, *(f for f in around if f not in seen)], done, used)
 
     def _is_meant(self, finding: dict[str, Any]) -> bool:
         check = _need(finding)
-        return any(entry.has(check) for entry in selection.parse(self.checks))
+        return any(entry.has(check) for entry in selection.parse(self.judged_by or self.checks))
 
     def _is_against(self, finding: dict[str, Any]) -> bool:
         """Return whether a finding keeps what failed from counting as recovered."""
         if finding["outcome"] not in _BAD:
             return False
+        if self.judged_by:
+            return self._is_meant(finding)
         if not self.names or _need(finding).parameter is not None:
             return True
         return self._is_named(" ".join(str(finding[key]) for key in ("what", "why", "next")))
@@ -121,6 +121,15 @@ def _need(finding: Mapping[str, Any]) -> Need:
 def _attempts(findings: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
     for finding in findings:
         yield from finding["attempts"]
+
+
+def _recovered(
+    seen: list[dict[str, Any]], done: list[dict[str, Any]], used: tuple[str, ...]
+) -> tuple[str, str, tuple[str, ...]]:
+    losses = [finding for finding in seen if finding["outcome"] == "degraded"]
+    told = [_done(attempt) for attempt in done] or ["Nothing was repaired: its checks hold."]
+    told += [_words(finding) for finding in losses]
+    return "degraded" if losses else "healed", _few(told), used
 
 
 def _not_recovered(

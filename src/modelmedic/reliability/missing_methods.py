@@ -137,11 +137,12 @@ def _of_shim(load: Callable[[], Shim], failure: MissingMethod) -> Cure:
     made = load()
     made.refuse_version()
     call = _callable(made.function, f"The shim of {made.origin}")
+    bound = MethodType(call, failure.component)
     if made.like is not None:
-        signatures.refuse_other(call, made.like, failure.label)
+        signatures.refuse_other(bound, made.like, failure.label)
     kind = _declaring_class(failure, made) if made.is_class_wide else None
     note = f"{failure.label} is the shim of {made.origin} for {made.requirement}."
-    return Cure(MethodType(call, failure.component), note, kind, call)
+    return Cure(bound, note, kind, call)
 
 
 def _declaring_class(failure: MissingMethod, made: Shim) -> type:

@@ -19,13 +19,14 @@ from modelmedic.healing.classify import classify
 from modelmedic.healing.slots import (
     Failure,
     IRecoveryStrategy,
+    ProxyConfigurationStrategy,
     RecoveryStrategyRegistry,
     RetryWithBackoffStrategy,
 )
 from modelmedic.limits import TimeoutManager
 from modelmedic.profile.loader import DEFAULT, load_profile
 from modelmedic.profile.model import Profile
-from modelmedic.reliability import subjects
+from modelmedic.reliability import run_variables, subjects
 from modelmedic.reliability.child_runs import ChildRuns
 from modelmedic.reliability.declarations import Declaration
 from modelmedic.reliability.injections import Injections, is_absent, is_cured
@@ -37,6 +38,10 @@ from modelmedic.reliability.signatures import Call
 
 Skipped = Mapping[type[IRecoveryStrategy], str]
 _STRATEGIES = RecoveryStrategyRegistry.strategies
+# A proxy that works is seen to work by what comes through it.
+_MAKES_WAY: Mapping[type[IRecoveryStrategy], tuple[str, ...]] = MappingProxyType(
+    {ProxyConfigurationStrategy: ("refetch_model_file",)}
+)
 # No package that is installed again cures these.
 _NO_MATTER_OF_PACKAGES = frozenset({Category.PERMISSION, Category.RESOURCE_EXHAUSTION})
 
@@ -195,7 +200,10 @@ class AutoRecoveryEngine(IAutoRecoveryEngine):
             limit = sum(limits) or _limit("network_test")
             failure = self._failure(meant, limit)
             skipped: Skipped = {RetryWithBackoffStrategy: _why_no_retry(operation, context)}
-            return self._repair("network_failure", failure, skipped)
+            is_recovered = self._repair("network_failure", failure, skipped)
+            if is_recovered and self.attempts[-1].verdict == "degraded":
+                self._take_over(failure)
+            return is_recovered
 
     # -- trying -----------------------------------------------------------------------------------
 
@@ -212,6 +220,8 @@ class AutoRecoveryEngine(IAutoRecoveryEngine):
             runs=self.runs,
             checks=meant.checks,
             limit_seconds=limit,
+            judged_by=meant.judged_by,
+            also_using=_MAKES_WAY if meant.judged_by else {},
             names=meant.names,
             must_repair=not meant.is_judged,
             options=("--stage=installed", *options),
@@ -245,6 +255,12 @@ class AutoRecoveryEngine(IAutoRecoveryEngine):
         self.attempts.append(attempt)
         return attempt.is_recovered
 
+    def _take_over(self, failure: InstallFailure) -> None:
+        """Remember what the run set for itself; later runs of this engine are given it, too."""
+        record = failure.last.record if failure.last is not None else None
+        if record is not None:
+            self.environment |= run_variables.of_run(record["run_id"], self.runs.state_path)
+
     def _refuse(self, family: str, why: str) -> bool:
         self.attempts += [
             StrategyAttempt(strategy.name, "refused", why) for strategy in _STRATEGIES[family]
@@ -265,10 +281,10 @@ def _limit(operation: str, size_gb: float = 0.0) -> int:
 
 
 def _why_no_retry(operation: str, context: Mapping[str, Any]) -> str:
-    """Return why nothing is tried again here; empty where a transfer is to be resumed."""
+    """Return why nothing is merely tried again here; empty where nobody has done so yet."""
     retried = context.get("retry_count", 0)
-    if retried:
-        return f"{operation} was tried {retried + 1} times already, with pauses between."
-    if not context.get("files"):
-        return f"{operation} names no model file that a transfer could resume."
-    return ""
+    return (
+        f"{operation} was tried {retried + 1} times already, with pauses between."
+        if retried
+        else ""
+    )

@@ -35,8 +35,8 @@ class Shim:
         function: Is called as the method would be, with the component first.
         requirement: The distribution and versions it is for, as a requirement ("acme>=2,<3").
         is_class_wide: Whether the class gets it, and so every object of it, or the one component.
-        like: The method as its callers know it; the function must take the same arguments. None:
-            each call is compared when it is made.
+        like: The method as its callers know it, as a function with or without ``self``; the shim
+            must take the same arguments. None: each call is compared when it is made.
         origin: Who declared it.
         target: The class it was declared for, "module:Class"; set where it is declared.
     """

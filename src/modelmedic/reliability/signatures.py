@@ -36,6 +36,9 @@ def refuse_other(function: Callable[..., Any], like: Callable[..., Any], label: 
     """Refuse a function that does not take what the method as its callers know it takes."""
     known = inspect.signature(like)
     parameters = list(known.parameters.values())
+    if parameters and parameters[0].name == "self":  # a function of a class, not yet bound
+        parameters = parameters[1:]
+        known = known.replace(parameters=parameters)
     given = [each for each in parameters if each.kind not in _ANY_NUMBER]
     for chosen in (given, [each for each in given if each.default is each.empty]):
         args = tuple(None for each in chosen if each.kind in _POSITIONAL)

@@ -14,7 +14,10 @@ from modelmedic.profile.model import ModelFile, Profile
 
 _GB = 1_000_000_000  # as the rule of TimeoutManager counts
 # "weights.sha256" or "weights.sha256[model/a.pth]", but not the file "weights.safetensors".
-_CHECK = re.compile(r"(?<![\w./-])weights\.[a-z0-9*-]+(?:\[[^\]]+\])?(?![\w/-]|\.\w)")
+_CHECK = re.compile(
+    r"(?<![\w./-])weights\.(?!(?:safetensors|sft|pth?|bin|ckpt|gguf|json)\b)[a-z0-9*-]+"
+    r"(?:\[[^\]]+\])?(?![\w/-]|\.\w)"
+)
 # Modules whose distribution has another name, beside those of SAME_MODULE.
 # Source: the metadata of these distributions on PyPI.
 _DISTRIBUTIONS: Mapping[str, str] = MappingProxyType(
@@ -39,12 +42,14 @@ class Subject:
 
     Args:
         checks: A selection, as ``--checks`` takes it.
+        judged_by: The part of the checks that counts; empty: all.
         names: What failed, by all its names; empty where every check counts.
         is_judged: Whether a check of the profile is about just that.
         sizes_gb: Of the model files, each.
     """
 
     checks: str
+    judged_by: str = ""
     names: tuple[str, ...] = ()
     is_judged: bool = True
     sizes_gb: tuple[float, ...] = ()
@@ -70,7 +75,7 @@ def of_models(issues: Sequence[str], profile: Profile) -> Subject:
             f"{check}[{file.path}]" for check in checks or ["weights.*"] for file in named
         ] or checks
     return (
-        Subject(",".join(dict.fromkeys(parts)), (), True, _gb(files))
+        Subject(",".join(dict.fromkeys(parts)), sizes_gb=_gb(files))
         if parts
         else _all_models(profile)
     )
@@ -86,9 +91,9 @@ def of_dependency(dependency: str, profile: Profile) -> Subject:
     meant = sorted(({wanted, _normalised(top)} | {_normalised(name) for name in also}) & own)
     names = tuple(dict.fromkeys([given, wanted, *meant]))
     if not meant:
-        return Subject("python", names, is_judged=False)
+        return Subject("python", names=names, is_judged=False)
     parts = [f"{check}[{name}]" for check in _OF_PACKAGE for name in meant]
-    return Subject(",".join([*parts, *_OF_ALL_PACKAGES]), names)
+    return Subject(",".join([*parts, *_OF_ALL_PACKAGES]), names=names)
 
 
 def of_network(context: Mapping[str, Any], profile: Profile) -> Subject:
@@ -103,7 +108,8 @@ def of_network(context: Mapping[str, Any], profile: Profile) -> Subject:
     ways = [f"network.*[{name}]" for name in meant] + ["network.proxy"] if meant else ["network"]
     files = [str(each) for each in context.get("files", ())]
     models = of_models(files, profile) if files else Subject("")
-    return Subject(",".join(filter(None, [*ways, models.checks])), sizes_gb=models.sizes_gb)
+    checks = ",".join(filter(None, [*ways, models.checks]))
+    return Subject(checks, models.checks, sizes_gb=models.sizes_gb)
 
 
 def _endpoints(context: Mapping[str, Any], profile: Profile) -> list[str]:

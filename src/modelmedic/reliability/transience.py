@@ -70,7 +70,7 @@ def asked_by_server(error: BaseException) -> float | None:
 
 
 def links(error: BaseException) -> Iterator[BaseException]:
-    """Give an error and what it came from; what it arose in (``__context__``) only if it says so.
+    """Give an error and what it came from, not what merely was being handled when it arose.
 
     urllib3 and requests put the cause into ``reason`` or the arguments.
     """
@@ -84,12 +84,6 @@ def links(error: BaseException) -> Iterator[BaseException]:
         yield link
         inner = (link.__cause__, _field(link, "reason"), *getattr(link, "args", ())[:2])
         waiting += [each for each in inner if isinstance(each, BaseException)]
-        context = None if link.__suppress_context__ else link.__context__
-        if context is not None and type(context).__module__.partition(".")[0] in _HTTP:
-            waiting.append(context)
-
-
-_HTTP = frozenset({"requests", "urllib3", "httpx", "httpcore", "aiohttp", "ssl", "huggingface_hub"})
 
 
 class _AnyCase(dict[str, str]):
