@@ -17,6 +17,7 @@ from modelmedic.errors import (
     RecoveryRefused,
 )
 from modelmedic.examination import Examination
+from modelmedic.facts import setting_source
 from modelmedic.findings import Attempt, Outcome
 from modelmedic.healing import effectiveness, extensions
 from modelmedic.healing.classify import classify
@@ -48,6 +49,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     if found is not None:
         found.interrupts.remove()
         OF_THIS_RUN.put_all_back()
+        setting_source.forget_typed()
 
 
 @pytest.fixture
