@@ -6,7 +6,7 @@ which ends only requests that bring nothing.
 
 from __future__ import annotations
 
-import random
+import re
 import threading
 import time
 from collections.abc import Callable, Mapping, MutableMapping
@@ -15,8 +15,13 @@ from typing import Any
 
 from modelmedic.http_answer import TransferFailed, TryAgain
 from modelmedic.limits import TimeoutManager
+from modelmedic.pace import SETTINGS, BadSetting, Pace, Spending, settled
+from modelmedic.text import counted, printable
 
-ATTEMPTS = 5  # tries at one source that bring no new byte; progress sets the count back
+# Tries at one source that bring no new byte; progress sets the count back. More than those of a
+# call: asking for the rest of a file costs nothing. Who sets tries sets these too.
+PACE = Pace(tries=5)
+ATTEMPTS = PACE.tries
 # An endless drop-and-resume ends here. What brings much is not counted: a 10 GB shard may break
 # off every 100 MB on a bad line and still arrive.
 MAX_ROUNDS = 50
@@ -29,7 +34,6 @@ LEAST_BANDWIDTH = 16_384
 # A source that just failed all its tries is asked once, not five times, by the next repair of the
 # same file: with the network gone, each repair of a chain would wait as long as the first.
 IN_VAIN_SECONDS = 60.0
-MAX_WAIT_SECONDS = 120.0  # a Retry-After above this is reported, not waited for
 
 
 class Bandwidth:
@@ -147,17 +151,19 @@ class Tries:
         meter: Of the transfer.
         url: The source.
         failed: When sources last failed all their tries, by URL; shared by a run's transfers.
+        spending: What the run may spend on trying again, and its pace; shared likewise.
     """
 
     meter: Meter
     url: str = ""
     failed: MutableMapping[str, float] = field(default_factory=dict)
+    spending: Spending = field(default_factory=lambda: Spending(PACE))
     in_vain: int = 0
     rounds: int = 0
 
     def __post_init__(self) -> None:
         if time.monotonic() - self.failed.get(self.url, -IN_VAIN_SECONDS) < IN_VAIN_SECONDS:
-            self.in_vain = ATTEMPTS - 1
+            self.in_vain = self.spending.pace.tries - 1
 
     def again(self, error: TryAgain, gain_bytes: int) -> None:
         """Wait before the next try.
@@ -171,22 +177,60 @@ class Tries:
         """
         self.in_vain = 1 if gain_bytes > 0 else self.in_vain + 1
         self.rounds += gain_bytes < UNCOUNTED_BYTES
-        if self.in_vain >= ATTEMPTS:
+        pace = self.spending.pace
+        if self.in_vain >= pace.tries:
             self.failed[self.url] = time.monotonic()
-            raise TransferFailed(f"{error} ({self.in_vain} tries).")
+            raise TransferFailed(f"{error} ({counted(self.in_vain, 'try', 'tries')}).")
         if self.rounds >= MAX_ROUNDS:
             raise TransferFailed(f"{error} ({self.rounds} times).")
         pause = error.wait_seconds
         if pause is None:
-            pause = random.uniform(0.5, 1.0) * 2 ** (self.in_vain - 1)  # noqa: S311
-        if pause > MAX_WAIT_SECONDS:
+            pause = pace.wait_seconds(self.in_vain)
+        elif pause > pace.asked_seconds:
             raise TransferFailed(f"{error}; the server asks to wait {pause:.0f} s.")
         if time.monotonic() + pause > self.meter.deadline.at:
             raise TransferFailed(
                 f"{error}; the time allowed for this file ends before another try."
             )
+        if gain_bytes <= 0 and (refusal := self.spending.refusal(pause)):
+            raise TransferFailed(f"{error}; {refusal}.")
         if pause:
             self.meter.sleep(pause)
+
+
+def tries_of(meter: Meter, url: str, extras: Mapping[str, Any]) -> Tries:
+    """Return the tries at one source: ``extras`` may hold ``failed`` and ``spending``."""
+    failed = extras.get("failed", {})
+    return Tries(meter, url, failed, extras.get("spending") or Spending(PACE))
+
+
+def spending_of(
+    options: Mapping[str, Any], environ: Mapping[str, str], ini: Callable[[str], Any], profile: Any
+) -> Spending:
+    """Return what a run's transfers may spend on trying again; arguments as of `pace.settled`.
+
+    Raises:
+        BadSetting: A value is wrong.
+    """
+    given = {name: options.get(f"modelmedic_retry_{name}") for name in SETTINGS}
+    return Spending(settled(PACE, options=given, environ=environ, ini=ini, profile=profile))
+
+
+def bandwidth_of(given: object) -> Bandwidth:
+    """Return the cap that a person set in bytes a second.
+
+    Raises:
+        BadSetting: It is no whole number, or too small.
+    """
+    text = str(given)
+    if not re.fullmatch(r"[0-9]{1,18}", text):
+        raise BadSetting(f"--bandwidth={printable(text)}: it is a whole number.")
+    if int(text) < LEAST_BANDWIDTH:
+        raise BadSetting(
+            f"--bandwidth={text}: it is {LEAST_BANDWIDTH:,} bytes a second or more; servers close "
+            "connections that are read more slowly."
+        )
+    return Bandwidth(int(text))
 
 
 def meter_of(
