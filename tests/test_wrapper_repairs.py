@@ -129,19 +129,41 @@ def test_a_cure_that_fails_leaves_the_ordinary_error(tmp_path):
     assert counts(manager, "fetch_all") == {"failures": 1}
 
 
-def test_a_typo_inside_a_method_is_no_missing_method(tmp_path):
-    engine = Engine(heals=True, cures={"fetch": None, "ranks": None})
+@pytest.mark.parametrize("method", ["typo", "other", "another"])
+def test_a_typo_inside_a_method_is_no_missing_method(tmp_path, method):
+    engine = Engine(heals=True, cures=dict.fromkeys(("typo", "other", "another", "ranks")))
     manager = wrapper_support.manager(tmp_path, engine=engine)
 
     class Sloppy:
         names = ()
 
-        def fetch(self):
+        def typo(self):
+            return self.ranks  # of this object, but not the method that was called
+
+        def other(self):
+            return self.names.other  # the same name, but of another object
+
+        def another(self):
             return self.names.ranks
 
     with raised(AttributeError):
-        manager.wrap_component(Sloppy(), "sloppy").fetch()
+        getattr(manager.wrap_component(Sloppy(), "sloppy"), method)()
     assert engine.asked == []
+    assert counts(manager, method, "Sloppy") == {"failures": 1}
+
+
+def test_a_repair_that_does_not_help_is_not_made_again(tmp_path):
+    engine = Engine(heals=True)
+    manager = wrapper_support.manager(tmp_path, engine=engine)
+    manager.declare("d", "verify", tries=1)
+    made = manager.wrap_component(Downloader(), "d")
+    made.failing["verify"] = [
+        ModuleNotFoundError("No module named 'cv2'", name="cv2") for _number in range(9)
+    ]
+    with raised(ModuleNotFoundError):
+        made.verify()
+    assert made.ran == ["verify"] * 2
+    assert len(engine.asked) == 1
 
 
 # -- the breaker --------------------------------------------------------------------------------------
