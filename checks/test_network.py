@@ -13,6 +13,7 @@ from modelmedic.facts import (
     access_words,
     answers,
     hub_access,
+    local_proof,
     network,
     network_words,
     package_index,
@@ -42,7 +43,7 @@ def warm(facts: FactBook) -> None:
 
 
 @pytest.mark.check("network.proxy", area="network", severity="major")
-@pytest.mark.guidance("docs/checks.md#network-proxy")
+@pytest.mark.recover("network_failure", using=["configure_proxy", "work_offline"])
 def test_proxy_settings_work(
     facts: FactBook, context: Context, profile: Profile, degraded: Degraded
 ) -> None:
@@ -56,7 +57,7 @@ def test_proxy_settings_work(
         words = access_words.of_setting(setting) or _of_dead_proxy(facts, setting)
         if words is None:
             continue
-        if setting.name in used:
+        if setting.name in used and not _works_offline(facts):
             raise Unhealthy(
                 words.what,
                 words.why,
@@ -78,7 +79,9 @@ def _of_dead_proxy(facts: FactBook, setting: proxy.ProxySetting) -> network_word
 
 
 @pytest.mark.check("network.dns", area="network", severity="major")
-@pytest.mark.guidance("docs/checks.md#network-dns")
+@pytest.mark.recover(
+    "network_failure", using=["wait_and_ask_again", "configure_proxy", "work_offline"]
+)
 def test_name_of_the_server_is_found(
     facts: FactBook, context: Context, endpoint: Endpoint, degraded: Degraded
 ) -> None:
@@ -90,7 +93,9 @@ def test_name_of_the_server_is_found(
 @pytest.mark.check(
     "network.tcp", area="network", needs=["network.proxy", "network.dns"], severity="major"
 )
-@pytest.mark.guidance("docs/checks.md#network-tcp")
+@pytest.mark.recover(
+    "network_failure", using=["wait_and_ask_again", "configure_proxy", "work_offline"]
+)
 def test_server_takes_connections(
     facts: FactBook, context: Context, endpoint: Endpoint, degraded: Degraded
 ) -> None:
@@ -100,7 +105,7 @@ def test_server_takes_connections(
 
 
 @pytest.mark.check("network.tls", area="network", needs=["network.tcp"], severity="major")
-@pytest.mark.guidance("docs/checks.md#network-tls")
+@pytest.mark.recover("network_failure", using=["wait_and_ask_again", "work_offline"])
 def test_server_proves_who_it_is(
     facts: FactBook, context: Context, endpoint: Endpoint, degraded: Degraded
 ) -> None:
@@ -110,7 +115,9 @@ def test_server_proves_who_it_is(
 
 
 @pytest.mark.check("network.http", area="network", needs=["network.tls"], severity="major")
-@pytest.mark.guidance("docs/checks.md#network-http")
+@pytest.mark.recover(
+    "network_failure", using=["wait_and_ask_again", "configure_proxy", "work_offline"]
+)
 def test_server_answers_as_itself(
     facts: FactBook, context: Context, endpoint: Endpoint, degraded: Degraded
 ) -> None:
@@ -119,7 +126,7 @@ def test_server_answers_as_itself(
     fact = _stage(facts, endpoint, network.read_http, degraded)
     words = network_words.of_answer(endpoint, fact) if fact else None
     if words:
-        _lost(endpoint, words, degraded, status=fact.status, redirect=fact.redirect)
+        _lost(facts, endpoint, words, degraded, status=fact.status, redirect=fact.redirect)
 
 
 @pytest.mark.check("network.latency", area="network", needs=["network.tcp"], severity="minor")
@@ -159,10 +166,10 @@ def _stage(
     """Return the fact of a stage that succeeded; None when an optional server's did not."""
     fact = network.reach(facts, endpoint, stage)
     if fact.failure is not None:
-        if not endpoint.is_required and not network.is_of(stage, fact):
-            pytest.skip("This optional server was lost at an earlier stage.")
+        if not network.is_of(stage, fact) and (not endpoint.is_required or _works_offline(facts)):
+            pytest.skip("This server is not needed, and was lost at an earlier stage.")
         words = network_words.of_failure(endpoint, fact)
-        _lost(endpoint, words, degraded, kind=fact.failure.kind, detail=fact.failure.detail)
+        _lost(facts, endpoint, words, degraded, kind=fact.failure.kind, detail=fact.failure.detail)
         return None
     if loss := network_words.loss_in(endpoint, fact):
         _say(degraded, loss)
@@ -170,14 +177,18 @@ def _stage(
 
 
 def _lost(
+    facts: FactBook,
     endpoint: Endpoint,
     words: network_words.Words,
     degraded: Degraded,
     **evidence: str | float | bool | None,
 ) -> None:
-    """Fail for a required server; state the loss of an optional one."""
+    """Fail for a required server; state the loss of an optional one, or of one not needed now."""
     if not endpoint.is_required:
         _say(degraded, words)
+        return
+    if _works_offline(facts):
+        _say(degraded, access_words.of_offline(words, facts.get(local_proof.read_local_proof)))
         return
     raise Unhealthy(
         words.what,
@@ -198,6 +209,7 @@ def test_saved_hub_token_is_accepted(
     _online(context)
     if endpoint.kind != "hub" or not hub_access.is_at_home(endpoint):
         pytest.skip("A saved Hub token does not belong to this server.")
+    _skip_unneeded(facts, endpoint)
     token = facts.get(hub_access.read_token)
     if token.verdict == "absent":
         pytest.skip("No Hub token is saved; public models need none.")
@@ -206,7 +218,7 @@ def test_saved_hub_token_is_accepted(
     if token.verdict == "refused" and _is_open_without(facts, endpoint):
         _say(degraded, access_words.of_token_worked_around(token))
     elif words := access_words.of_token(token):
-        _lost(endpoint, words, degraded, status=token.status, home=token.home)
+        _lost(facts, endpoint, words, degraded, status=token.status, home=token.home)
     if token.verdict == "not-sent":
         degraded(
             f"The saved token was not sent: {token.home} is plain HTTP.",
@@ -241,6 +253,7 @@ def test_hub_gives_out_the_models(
     wanted = network.samples(endpoint, facts.profile) if endpoint.kind == "hub" else ()
     if not wanted:
         pytest.skip("No model of the profile comes from this server by the Hub's protocol.")
+    _skip_unneeded(facts, endpoint)
     answer = network.reach(facts, endpoint, network.read_http)
     if answer.failure is not None or network_words.of_answer(endpoint, answer):
         raise CannotTell(
@@ -253,7 +266,7 @@ def test_hub_gives_out_the_models(
         repo = facts.get(hub_access.read_repo, endpoint, source, file)
         words = access_words.of_repo(repo, answer.origin) or _of_lost_storage(facts, endpoint, repo)
         if words:
-            _lost(endpoint, words, degraded, repo=repo.repo, status=repo.answer.status)
+            _lost(facts, endpoint, words, degraded, repo=repo.repo, status=repo.answer.status)
 
 
 def _of_lost_storage(
@@ -278,7 +291,7 @@ def _of_lost_storage(
 
 
 @pytest.mark.check("network.rate-limit", area="network", severity="minor")
-@pytest.mark.guidance("docs/checks.md#network-rate-limit")
+@pytest.mark.recover("network_failure", using=["wait_and_ask_again"])
 def test_no_server_limits_this_machine(
     facts: FactBook, context: Context, profile: Profile, degraded: Degraded
 ) -> None:
@@ -294,6 +307,7 @@ def test_no_server_limits_this_machine(
     for endpoint, fact in answers:
         if fact.status == TOO_MANY_REQUESTS:
             _lost(
+                facts,
                 endpoint,
                 network_words.of_rate_limit(fact.origin, fact.limits),
                 degraded,
@@ -347,6 +361,19 @@ def test_package_index_answers(
         _say(degraded, words)
     for words in access_words.losses_of_index(fact):
         _say(degraded, words)
+
+
+def _works_offline(facts: FactBook) -> bool:
+    """Return whether clients are told to stay offline, and all that is needed is proven here."""
+    return local_proof.is_set() and facts.get(local_proof.read_local_proof).is_complete
+
+
+def _skip_unneeded(facts: FactBook, endpoint: Endpoint) -> None:
+    """Skip what only a server can say that is out of reach, and not needed now."""
+    if _works_offline(facts):
+        answer = network.reach(facts, endpoint, network.read_http)
+        if answer.failure is not None or network_words.of_answer(endpoint, answer):
+            pytest.skip("HF_HUB_OFFLINE is set, and this server is out of reach.")
 
 
 def _say(degraded: Degraded, words: network_words.Words) -> None:

@@ -30,7 +30,7 @@ LAYERS = (
     ),
     ("profile.model", "context", "findings", "testing"),
     ("facts",),
-    ("profile", "compat", "needs", "discovery", "forecast"),
+    ("profile", "compat", "needs", "selection", "discovery", "forecast", "scan"),
     (
         "operations",
         "installer",
@@ -41,10 +41,11 @@ LAYERS = (
         "patience",
         "pace",
         "http_answer",
+        "observations",
         "goodcopies",
     ),
     ("strategies",),
-    ("healing", "reliability", "monitor", "history"),
+    ("healing", "reliability.interfaces", "monitor", "history"),
     # Its children meet the journal of a repair, which lies above the rest of the test kit.
     (
         "testing.conformance",
@@ -59,6 +60,7 @@ LAYERS = (
         "support",
         "endings",
         "runs",
+        "reliability",  # its engine runs the checks, and reads their record
     ),
     ("entry", "cli", "__main__"),
 )

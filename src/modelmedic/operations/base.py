@@ -48,6 +48,7 @@ class Workshop:
     record: Callable[[dict[str, Any]], None] = lambda _note: None  # puts a note in the journal
     fetched_bytes: int = 0
     budget_bytes: int | None = None
+    ends_at: float | None = None  # on the monotonic clock: when the run's healing budget is over
     extras: dict[str, Any] = field(default_factory=dict)
 
     def fetching(self, what: str, done: int, total: int) -> None:
@@ -79,6 +80,9 @@ class Operation(ABC):
     """
 
     kind: ClassVar[str]
+    # False: nothing of it outlives its run, so a later process has nothing to put back.
+    is_lasting: ClassVar[bool] = True
+    is_for_this_run: ClassVar[bool] = False  # a cure that holds while its run goes on, no longer
 
     @abstractmethod
     def describe(self) -> str:
@@ -118,6 +122,10 @@ class Operation(ABC):
         Raises:
             RecoveryRefused: Someone changed it since; names the drifted file.
         """
+
+    def lasting(self) -> str:
+        """Return how a person makes a cure for this run last, as a next step; "" otherwise."""
+        return ""
 
     def space_bytes(self, tree: Tree) -> int:
         """Return the disk that what it fetches still takes; 0 when it fetches nothing."""
