@@ -281,14 +281,18 @@ def test_the_name_of_the_processor_is_read_from_recorded_texts():
 
 
 def test_a_reading_goes_on_in_a_child_that_was_forked_meanwhile():
-    hung = threading.Event()
-    reading = Reading("x", lambda: hung.wait(30))
+    begun, hung = threading.Event(), threading.Event()
+    reading = Reading("x", lambda: begun.set() or hung.wait(30))
     reading.start()
+    assert begun.wait(30)
     reading._process = -1  # as in the child: the flag is there, the thread is not
-    hung.set()
-    reading.start()
-    assert reading.wait(time.monotonic() + 30)
-    assert reading.value is True
+    reading._read = lambda: "read anew"
+    try:
+        reading.start()
+        assert reading.wait(time.monotonic() + 20)
+        assert reading.value == "read anew"
+    finally:
+        hung.set()
 
 
 def test_many_threads_capture_at_once_and_each_gets_its_own_error():
