@@ -53,7 +53,8 @@ begun = clock()
 component = manager.wrap_component(Component(), "component")
 wrap_seconds = clock() - begun
 component.work()
-heavy = {{"torch", "numpy", "requests", "psutil", "stamina", "tenacity", "pytest"}} & set(sys.modules)
+names = "torch numpy requests psutil stamina tenacity pytest platformdirs"
+heavy = set(names.split()) & set(sys.modules)
 print(json.dumps(dict(import_seconds=import_seconds, grown_mb=grown_mb, bare_mb=bare_mb,
     total_mb=resident_mb(), module_seconds=module_seconds, manager_seconds=manager_seconds,
     wrap_seconds=wrap_seconds, heavy=sorted(heavy))))

@@ -36,12 +36,12 @@ class Component:
         return number
 
 
-class Wrapped(Component):
-    @wrapt.decorator
-    def _passing(wrapped, instance, args, kwargs):  # noqa: N805 - as wrapt calls it
-        return wrapped(*args, **kwargs)
+def _passing(wrapped: Callable, _instance: object, args: tuple, kwargs: dict) -> object:
+    return wrapped(*args, **kwargs)
 
-    method = _passing(Component.method)
+
+class Wrapped(Component):
+    method = wrapt.FunctionWrapper(Component.method, _passing)
 
 
 def main() -> int:
