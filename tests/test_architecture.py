@@ -45,7 +45,7 @@ LAYERS = (
         "goodcopies",
     ),
     ("strategies",),
-    ("healing", "reliability.interfaces", "monitor", "history"),
+    ("healing", "reliability.interfaces", "reliability.disk_watch", "monitor", "history"),
     # Its children meet the journal of a repair, which lies above the rest of the test kit.
     (
         "testing.conformance",
