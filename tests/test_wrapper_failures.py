@@ -223,6 +223,7 @@ def test_a_failure_inside_is_captured_and_written_once(tmp_path):
     assert events[1].context is None
     assert events[0].correlation_id == events[1].correlation_id != ""
     assert len(caught[0].__notes__) == 1
+    assert len(manager.journal.path.read_text().splitlines()) == 1
 
 
 def test_a_full_budget_ends_the_retries(tmp_path):
@@ -233,6 +234,18 @@ def test_a_full_budget_ends_the_retries(tmp_path):
         made.fetch()
     assert made.ran == ["fetch"] * 2
     assert "used up" in notes(caught[0])
+
+
+def test_who_listens_to_the_policy_hears_of_each_wait(tmp_path):
+    heard = []
+    manager = wrapper_support.manager(tmp_path, retry=policy(told=heard.append))
+    made = manager.wrap_component(Downloader(), "downloader")
+    made.failing["fetch"] = [reset(), reset()]
+    made.fetch()
+    assert [(one.operation, one.tries_done) for one in heard] == [
+        ("Downloader.fetch", 1),
+        ("Downloader.fetch", 2),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -300,6 +313,21 @@ def test_a_journal_fills_no_disk(tmp_path):
     assert len(manager.journal.path.read_text().splitlines()) == 120
     assert manager.journal.left_out == 80
     assert counts(manager, "decorate") == {"optional": 200}
+
+
+def test_a_component_that_fails_in_a_loop_is_not_captured_each_time(tmp_path):
+    captured = []
+
+    class Counting:
+        def capture(self, error, **known):
+            captured.append(known["method"])
+
+    manager = wrapper_support.manager(tmp_path, capture=Counting())
+    made = manager.wrap_component(Downloader(), "d")
+    made.failing["decorate"] = [ValueError(str(number)) for number in range(200)]
+    for _call in range(200):
+        made.decorate()
+    assert captured == ["decorate"] * 60
 
 
 def test_a_capture_that_fails_is_said_and_breaks_nothing(tmp_path):

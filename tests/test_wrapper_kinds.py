@@ -9,7 +9,7 @@ import pytest
 import wrapper_support
 from wrapper_support import Downloader, Engine, counts, notes, raised, reset
 
-from modelmedic import CallRejected
+from modelmedic import CallRejected, RetryPolicy
 
 
 @pytest.fixture
@@ -71,20 +71,10 @@ def test_a_cancelled_task_is_cancelled(manager):
     assert counts(manager, "wait", "Waiting") == {"cancelled": 1}
 
 
-def test_a_task_that_is_cancelled_in_a_wait_is_not_tried_again(tmp_path):
-    class Patient:
-        tries = 3
-
-        def is_transient(self, error):
-            return True
-
-        def wait_seconds(self, tries_done, error):
-            return 60.0
-
-        def take(self, now):
-            return True
-
-    manager = wrapper_support.manager(tmp_path, retry=Patient())
+def test_a_task_that_is_cancelled_in_a_wait_is_not_tried_again(tmp_path, monkeypatch):
+    patient = RetryPolicy(3, 60.0, 60.0)
+    monkeypatch.setattr(patient.pace.__class__, "wait_seconds", lambda _pace, _tries: 60.0)
+    manager = wrapper_support.manager(tmp_path, retry=patient)
     made = manager.wrap_component(Downloader(), "d")
     made.failing["later"] = [reset()]
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import errno
+import json
 
 import pytest
 import wrapper_support
 from wrapper_support import Downloader, Engine, counts, notes, raised, reset
 
 from modelmedic import (
+    AutoRecoveryEngine,
     BreakerSettings,
     CallRejected,
     Declaration,
@@ -97,6 +99,23 @@ def test_a_declared_cure_is_applied_when_the_method_is_called(tmp_path):
     assert made.fetch_all() == []
     assert len(engine.asked) == 1
     assert counts(manager, "fetch_all") == {"degraded": 2}
+
+
+def test_a_declared_alternative_stands_in_for_a_missing_method(tmp_path):
+    engine = AutoRecoveryEngine(state_dir=tmp_path)
+    manager = wrapper_support.manager(tmp_path, engine=engine)
+    manager.declare("Downloader", "fetch_one", alternatives=("fetch",))
+    made = manager.wrap_component(Downloader(), "d")
+    assert hasattr(made, "fetch_one")
+    assert engine.attempts == []
+    assert made.fetch_one("x", force=True) == "x"
+    assert counts(manager, "fetch_one") == {"degraded": 1}
+    lines = [json.loads(line) for line in manager.journal.path.read_text().splitlines()]
+    assert [(line.get("strategy"), line.get("verdict")) for line in lines] == [
+        ("DynamicMethodInjectionStrategy", "refused"),
+        ("FallbackImplementationStrategy", "degraded"),
+        (None, None),
+    ]
 
 
 def test_a_cure_that_fails_leaves_the_ordinary_error(tmp_path):
