@@ -6,6 +6,7 @@ import hashlib
 import os
 import random
 import re
+import sys
 
 import pytest
 from network_support import Reply, calm, serving
@@ -62,7 +63,7 @@ def fetch(proxy, part):
 
 @pytest.mark.parametrize("turn", range(8))
 def test_resets_and_latency_anywhere_end_in_the_proven_bytes(source, part, turn):
-    print(f"seed {SEED}, turn {turn}: MODELMEDIC_TEST_SEED={SEED}")
+    sys.stdout.write(f"seed {SEED}, turn {turn}: MODELMEDIC_TEST_SEED={SEED}\n")
     rng = random.Random(f"{SEED}-{turn}")
     bad = rng.randrange(1, 30)
     plan = [
@@ -80,7 +81,7 @@ def test_resets_and_latency_anywhere_end_in_the_proven_bytes(source, part, turn)
 
 
 def test_a_line_that_breaks_at_any_point_for_ever_ends_bounded_and_says_why(source, part):
-    print(f"seed {SEED}: MODELMEDIC_TEST_SEED={SEED}")
+    sys.stdout.write(f"seed {SEED}: MODELMEDIC_TEST_SEED={SEED}\n")
     rng = random.Random(SEED)
     plan = [rng.randrange(0, 1200) for _ in range(patience.MAX_ROUNDS + 1)]
     toxic = lambda n: Toxic(reset_after_bytes=plan[n])  # noqa: E731

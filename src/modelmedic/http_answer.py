@@ -169,15 +169,33 @@ def _content_range(pattern: str, answer: requests.Response) -> re.Match[str] | N
 
 
 def _wait_seconds(answer: requests.Response) -> float | None:
-    """Return what Retry-After asks for, in seconds or as a date; None without a readable one."""
+    """Return how long the server asks to wait; None when it does not say, or unreadably.
+
+    Retry-After, in seconds or as a date, comes first. A 429 may say it in ``RateLimit`` ("t", the
+    seconds until the window is new) or ``RateLimit-Reset`` instead.
+
+    Source: RFC 9110 section 10.2.3; draft-ietf-httpapi-ratelimit-headers, versions 10 and 07;
+    huggingface_hub 1.x ``utils/_http.py:parse_ratelimit_headers``.
+    """
     told = answer.headers.get("Retry-After", "").strip()
     if re.fullmatch(_NUMBER, told):
         return float(told)
     until = _seconds_of(told)
     if until is None:
-        return None
+        return _window_seconds(answer)
     now = _seconds_of(answer.headers.get("Date", ""))  # the server's own clock, ours may be wrong
     return max(0.0, until - (time.time() if now is None else now))
+
+
+def _window_seconds(answer: requests.Response) -> float | None:
+    """Return when the window of a rate limit is new; None for any other answer than a 429."""
+    if answer.status_code != HTTPStatus.TOO_MANY_REQUESTS:
+        return None
+    told = re.search(rf"\bt\s*=\s*({_NUMBER})\b", answer.headers.get("RateLimit", ""))
+    reset = re.fullmatch(_NUMBER, answer.headers.get("RateLimit-Reset", "").strip())
+    if told:
+        return float(told[1])
+    return float(reset[0]) if reset else None
 
 
 def _seconds_of(date: str) -> float | None:
@@ -205,6 +223,7 @@ def _meaning(answer: requests.Response) -> str:
     }
     by_status = {
         401: "A token is needed, or the one given is not accepted.",
+        511: "The network asks for a login first (captive portal): open a browser and log in.",
         403: "The server refuses access.",
         404: "There is no such file.",
     }

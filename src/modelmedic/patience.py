@@ -12,9 +12,11 @@ import time
 from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlsplit
 
 from modelmedic.http_answer import TransferFailed, TryAgain
 from modelmedic.limits import TimeoutManager
+from modelmedic.text import duration, printable
 
 ATTEMPTS = 5  # tries at one source that bring no new byte; progress sets the count back
 # An endless drop-and-resume ends here. What brings much is not counted: a 10 GB shard may break
@@ -30,6 +32,7 @@ LEAST_BANDWIDTH = 16_384
 # same file: with the network gone, each repair of a chain would wait as long as the first.
 IN_VAIN_SECONDS = 60.0
 MAX_WAIT_SECONDS = 120.0  # a Retry-After above this is reported, not waited for
+_TOLD_SECONDS = 1.0  # a shorter wait is over before it is read
 
 
 class Bandwidth:
@@ -52,6 +55,34 @@ class Bandwidth:
             now = time.monotonic()
             self._free_at = max(self._free_at, now - 1.0) + count / self.bytes_per_second
             return max(0.0, self._free_at - now)
+
+
+class Turns:
+    """When each server may be asked again; shared by all transfers of a run.
+
+    A server that asks to wait (429, 503 with Retry-After) means all that we ask of it, not only
+    the file that was asked for.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._free_at: dict[str, float] = {}
+
+    def note(self, url: str, seconds: float) -> None:
+        """Note that a server asks to wait so long."""
+        with self._lock:
+            known = self._free_at.get(_server(url), 0.0)
+            self._free_at[_server(url)] = max(known, time.monotonic() + seconds)
+
+    def wait_seconds(self, url: str) -> float:
+        """Return how long its server is still to be left alone; 0.0 when it is not."""
+        with self._lock:
+            return max(0.0, self._free_at.get(_server(url), 0.0) - time.monotonic())
+
+
+def _server(url: str) -> str:
+    """Return what a server is told by; a key, not fit to be shown."""
+    return url.partition("://")[2].partition("/")[0].rpartition("@")[2].lower()
 
 
 @dataclass(slots=True)
@@ -147,17 +178,30 @@ class Tries:
         meter: Of the transfer.
         url: The source.
         failed: When sources last failed all their tries, by URL; shared by a run's transfers.
+        turns: When servers may be asked again; shared by them, too.
+        told: Hears in a sentence that a wait was asked for.
     """
 
     meter: Meter
     url: str = ""
     failed: MutableMapping[str, float] = field(default_factory=dict)
+    turns: Turns = field(default_factory=Turns)
+    told: Callable[[str], None] = lambda _sentence: None
     in_vain: int = 0
     rounds: int = 0
 
     def __post_init__(self) -> None:
         if time.monotonic() - self.failed.get(self.url, -IN_VAIN_SECONDS) < IN_VAIN_SECONDS:
             self.in_vain = ATTEMPTS - 1
+
+    def begin(self) -> None:
+        """Wait until the server may be asked: it may have told another transfer of this run.
+
+        Raises:
+            TransferFailed: That is too long.
+        """
+        if pause := self.turns.wait_seconds(self.url):
+            self._pause(pause, "The server asked for a pause", is_asked=True)
 
     def again(self, error: TryAgain, gain_bytes: int) -> None:
         """Wait before the next try.
@@ -171,22 +215,60 @@ class Tries:
         """
         self.in_vain = 1 if gain_bytes > 0 else self.in_vain + 1
         self.rounds += gain_bytes < UNCOUNTED_BYTES
+        asked = error.wait_seconds or 0.0
+        if asked:
+            self.turns.note(self.url, asked)
+        told = f"; {_until(asked)}" if asked else ""
         if self.in_vain >= ATTEMPTS:
             self.failed[self.url] = time.monotonic()
-            raise TransferFailed(f"{error} ({self.in_vain} tries).")
+            raise TransferFailed(f"{error} ({self.in_vain} tries){told}.")
         if self.rounds >= MAX_ROUNDS:
-            raise TransferFailed(f"{error} ({self.rounds} times).")
+            raise TransferFailed(f"{error} ({self.rounds} times){told}.")
         pause = error.wait_seconds
         if pause is None:
             pause = random.uniform(0.5, 1.0) * 2 ** (self.in_vain - 1)  # noqa: S311
-        if pause > MAX_WAIT_SECONDS:
-            raise TransferFailed(f"{error}; the server asks to wait {pause:.0f} s.")
-        if time.monotonic() + pause > self.meter.deadline.at:
-            raise TransferFailed(
-                f"{error}; the time allowed for this file ends before another try."
-            )
         if pause:
-            self.meter.sleep(pause)
+            self._pause(pause, str(error), is_asked=error.wait_seconds is not None)
+
+    def _pause(self, seconds: float, reason: str, *, is_asked: bool) -> None:
+        """Wait, and say so where the server asked for it.
+
+        Raises:
+            TransferFailed: It is longer than anybody would wait for.
+        """
+        if seconds > MAX_WAIT_SECONDS:
+            raise TransferFailed(
+                f"{reason}; the server asks to wait {seconds:.0f} s: {_until(seconds)}."
+            )
+        if time.monotonic() + seconds > self.meter.deadline.at:
+            raise TransferFailed(
+                f"{reason}; the time allowed for this file ends before another try"
+                f"{': ' + _until(seconds) if is_asked else ''}."
+            )
+        if is_asked and seconds >= _TOLD_SECONDS:
+            host = printable(urlsplit(self.url).hostname or "the server")
+            self.told(f"{host} asks to wait {duration(seconds)} ({reason}). Waiting as told.")
+        self.meter.sleep(seconds)
+
+
+def _until(seconds: float) -> str:
+    """Return when to try again, as a time of day of this machine."""
+    moment = time.time() + seconds
+    same_day = time.strftime("%j", time.localtime(moment)) == time.strftime("%j")
+    shape = "%H:%M:%S" if same_day else "%Y-%m-%d %H:%M"
+    return f"try again after {time.strftime(shape, time.localtime(moment))}"
+
+
+def tries_of(meter: Meter, url: str, extras: Mapping[str, Any]) -> Tries:
+    """Return the tries at one source: ``extras`` may hold ``failed``, ``turns`` and ``told``."""
+    quiet: Callable[[str], None] = lambda _sentence: None  # noqa: E731
+    return Tries(
+        meter,
+        url,
+        extras.get("failed", {}),
+        extras.get("turns") or Turns(),
+        extras.get("told", quiet),
+    )
 
 
 def meter_of(

@@ -130,9 +130,16 @@ class Engine:
         folder = journals.folder(context.state_dir, context.place)
         self.journal = Journal(folder / f"{context.run_id}.jsonl")
         self.shop = Workshop(
-            Tree(context.place), context.run_id, progress=progress, extras=extras or {}
+            Tree(context.place),
+            context.run_id,
+            progress=progress,
+            extras={"told": self._tell, **(extras or {})},
         )
         self._started = time.monotonic()
+
+    def _tell(self, sentence: str) -> None:
+        """Say what an operation has to say, such as that a server asked it to wait."""
+        self.told(sentence)  # not bound earlier: it may be set later
 
     def generation(self) -> int:
         """Return a number that grows with every change that any run makes to this install."""
