@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from modelmedic.errors import CannotTell, Unhealthy
 from modelmedic.facts import (
     access_words,
     answers,
+    clock,
     hub_access,
     network,
     network_words,
@@ -162,6 +164,8 @@ def _stage(
         if not endpoint.is_required and not network.is_of(stage, fact):
             pytest.skip("This optional server was lost at an earlier stage.")
         words = network_words.of_failure(endpoint, fact)
+        if network_words.is_clock_off(fact):
+            words = replace(words, next_step=clock.cure(facts))
         _lost(endpoint, words, degraded, kind=fact.failure.kind, detail=fact.failure.detail)
         return None
     if loss := network_words.loss_in(endpoint, fact):

@@ -235,11 +235,7 @@ def _extras(config: pytest.Config, mode: str, context: Context) -> dict[str, Any
 
         return known_digests.known(context, sha256)
 
-    from modelmedic.patience import Turns
-
-    found: dict[str, Any] = {
-        "tokens": _tokens(mode), "digests": digests, "failed": {}, "turns": Turns(),
-    }  # fmt: skip
+    found: dict[str, Any] = {"tokens": _tokens(mode), "digests": digests, "failed": {}}
     given = _setting(config, "bandwidth")
     if given:
         from modelmedic.patience import LEAST_BANDWIDTH, Bandwidth

@@ -98,9 +98,9 @@ def test_a_wait_too_long_keeps_the_other_files_from_asking_at_all(part):
 
 def test_a_limit_that_stays_ends_with_the_time_to_try_again(part):
     before, extras = time.time(), {"sleep": lambda _seconds: None}
-    with serving(Limiter({"Retry-After": "90"}, times=99)) as server:
-        with pytest.raises(TransferFailed) as raised:
-            transfer.fetch(f"{server.url}/f", part, WANTED, extras=extras)
+    limiter = Limiter({"Retry-After": "90"}, times=99)
+    with serving(limiter) as server, pytest.raises(TransferFailed) as raised:
+        transfer.fetch(f"{server.url}/f", part, WANTED, extras=extras)
     assert f"{patience.ATTEMPTS} tries" in str(raised.value)
     clock = re.search(r"try again after (\d\d:\d\d:\d\d|[-\d]+ \d\d:\d\d)", str(raised.value))[1]
     due = {time.strftime("%H:%M:%S", time.localtime(before + 90 + s)) for s in range(20)}

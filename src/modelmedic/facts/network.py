@@ -10,11 +10,11 @@ import contextlib
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from modelmedic.errors import CannotTell
-from modelmedic.facts import answers, talk, trust, wire
+from modelmedic.facts import answers, clock, talk, trust, wire
 from modelmedic.facts.answers import HttpFact
 from modelmedic.facts.book import FactBook, probe
 from modelmedic.facts.endpoint import Address, address_of, question
@@ -69,6 +69,9 @@ class TlsFact:
 
     ``trusted_by`` names another trust store of this machine that accepts the server when the
     one Python programs take (``store``) does not; ``trusted_by_file`` is its bundle.
+    ``ahead_seconds`` is how far our clock is ahead of that of a server whose certificate is
+    outside its dates; None when the server does not say, or was not asked. ``address`` is where
+    the server was found.
     """
 
     is_tls: bool
@@ -76,11 +79,14 @@ class TlsFact:
     store: str = ""
     version: str = ""
     issuer: str = ""
+    begins: str = ""
     expires: str = ""
     trusted_by: str = ""
     trusted_by_file: str = ""
     via: str = ""
     failure: Failure | None = None
+    ahead_seconds: float | None = None
+    address: str = ""
 
 
 @probe("local_read")
@@ -164,10 +170,13 @@ def read_tls(facts: FactBook, endpoint: Endpoint) -> TlsFact:
         return TlsFact(False, path.address.is_loopback, via=path.via)
     deadline = own_deadline("tls_handshake")
     known = trust.stores()
-    fact = _handshake(path, known[0], deadline)
-    if fact.failure is None or fact.failure.kind not in {"untrusted", "self-signed"}:
-        return fact
-    return _with_other_store(fact, path, known[1:], deadline)
+    fact = replace(_handshake(path, known[0], deadline), address=tcp.address)
+    kind = fact.failure.kind if fact.failure else ""
+    if kind in {"untrusted", "self-signed"}:
+        return _with_other_store(fact, path, known[1:], deadline)
+    if kind in {"expired", "not-yet-valid"}:
+        return _with_its_clock(fact, path, known[0], deadline)
+    return fact
 
 
 @probe("http_request", connects="network")
@@ -283,9 +292,11 @@ def _connect(peer: str, addresses: tuple[str, ...], port: int) -> TcpFact:
     return TcpFact(peer, first.address, tuple(times), first.silent)
 
 
-def _handshake(path: talk.Path, store: trust.TrustStore, deadline: Deadline) -> TlsFact:
+def _handshake(
+    path: talk.Path, store: trust.TrustStore, deadline: Deadline, *, ignores_dates: bool = False
+) -> TlsFact:
     try:
-        made = trust.context(store)
+        made = trust.context(store, ignores_dates=ignores_dates)
         sock = talk.open_path(path, deadline, store)
         try:
             sock = secured = wire.start_tls(sock, path.address.host, made, deadline)
@@ -303,6 +314,7 @@ def _handshake(path: talk.Path, store: trust.TrustStore, deadline: Deadline) -> 
         store.label,
         version,
         _issuer(certificate),
+        str(certificate.get("notBefore", "")),
         str(certificate.get("notAfter", "")),
         via=path.via,
     )
@@ -315,17 +327,41 @@ def _with_other_store(
     for store in others:
         second = _handshake(path, store, deadline)
         if second.failure is None:
-            return TlsFact(
-                True,
-                store=fact.store,
+            return replace(
+                fact,
                 issuer=second.issuer,
+                begins=second.begins,
                 expires=second.expires,
                 trusted_by=store.label,
                 trusted_by_file=str(store.file or ""),
-                via=fact.via,
-                failure=fact.failure,
             )
     return fact
+
+
+def _with_its_clock(
+    fact: TlsFact, path: talk.Path, store: trust.TrustStore, deadline: Deadline
+) -> TlsFact:
+    """Return the failed session with the certificate's dates and the server's time.
+
+    Chain and name are verified as ever, only the dates are left aside, and nothing but the
+    time is asked for: one of the two clocks is wrong, and this tells which.
+    """
+    second = _handshake(path, store, deadline, ignores_dates=True)
+    if second.failure is not None:
+        return fact
+    ahead = None
+    with contextlib.suppress(WireError, CannotTell):
+        began = time.time()
+        request = talk.Request("HEAD")
+        answer = talk.ask(path, request, deadline=deadline, store=store, ignores_dates=True)
+        ahead = clock.ahead_of(answer.headers.get("date"), (began + time.time()) / 2)
+    return replace(
+        fact,
+        issuer=second.issuer,
+        begins=second.begins,
+        expires=second.expires,
+        ahead_seconds=ahead,
+    )
 
 
 def _issuer(certificate: Any) -> str:

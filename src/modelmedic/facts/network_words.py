@@ -141,12 +141,7 @@ def _of_tls(name: str, fact: TlsFact, failure: Failure) -> Words:
     if failure.kind in {"untrusted", "self-signed"}:
         return _of_untrusted(name, fact, failure)
     if failure.kind in {"expired", "not-yet-valid"}:
-        return Words(
-            f"{name} shows a certificate that is {failure.kind.replace('-', ' ')}; this machine's "
-            f"clock says {time.strftime('%Y-%m-%d %H:%M')}.",
-            "Either this clock is wrong, or the server's certificate was not renewed.",
-            "compare the clock with a phone; if it is right, only the server's owner can help.",
-        )
+        return _of_dates(name, fact, failure)
     if failure.kind == "wrong-host":
         return Words(
             f"{name} shows a certificate for another host ({failure.detail}).",
@@ -164,6 +159,49 @@ def _of_tls(name: str, fact: TlsFact, failure: Failure) -> Words:
         "Most often a firewall that filters by name lets the connection in and cuts it here.",
         "ask who runs the network to allow it, or try another network.",
     )
+
+
+def _of_dates(name: str, fact: TlsFact, failure: Failure) -> Words:
+    kind = failure.kind.replace("-", " ")
+    dates = f" (it holds from {fact.begins} to {fact.expires})" if fact.expires else ""
+    if is_clock_off(fact):
+        ahead = fact.ahead_seconds or 0.0
+        side = "ahead of" if ahead > 0 else "behind"
+        return Words(
+            f"The clock of this machine is off by {_far(abs(ahead))}: it says "
+            f"{time.strftime('%Y-%m-%d %H:%M')}, {side} the time of {_lower(name)}. So its "
+            f"certificate looks {kind}{dates}.",
+            "Certificates are judged by the local clock. By the server's own clock this one holds.",
+            "set the clock of this machine, then run this again.",
+        )
+    is_told = fact.ahead_seconds is not None
+    return Words(
+        f"{name} shows a certificate that is {kind}{dates}; this machine's clock says "
+        f"{time.strftime('%Y-%m-%d %H:%M')}.",
+        "The server's clock agrees with this one: its certificate was not renewed."
+        if is_told
+        else "Either this clock is wrong, or the server's certificate was not renewed.",
+        "only the server's owner can renew it; use another server until then."
+        if is_told
+        else "compare the clock with a phone; if it is right, only the server's owner can help.",
+    )
+
+
+def is_clock_off(fact: Stage) -> bool:
+    """Return whether a certificate is outside its dates by our clock and holds by the server's."""
+    if not isinstance(fact, TlsFact) or fact.ahead_seconds is None or not fact.expires:
+        return False
+    import ssl
+
+    there = time.time() - fact.ahead_seconds
+    begins, ends = (ssl.cert_time_to_seconds(date) for date in (fact.begins, fact.expires))
+    return begins <= there <= ends
+
+
+def _far(seconds: float) -> str:
+    """Return a difference of clocks, in days where it is some."""
+    days = round(seconds / 86_400)
+    return f"{days} days" if days > 1 else duration(seconds)
 
 
 def _of_untrusted(name: str, fact: TlsFact, failure: Failure) -> Words:

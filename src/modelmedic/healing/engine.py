@@ -19,6 +19,7 @@ from modelmedic.healing.journal import Journal
 from modelmedic.healing.undoing import undo_repair, undo_run
 from modelmedic.operations.base import RISKS, Cost, Operation, Workshop
 from modelmedic.operations.tree import Tree
+from modelmedic.patience import Turns
 
 _NEEDED = (
     *("healing.guards", "healing.kept", "healing.lock", "healing.holder", "healing.undoing"),
@@ -133,7 +134,7 @@ class Engine:
             Tree(context.place),
             context.run_id,
             progress=progress,
-            extras={"told": self._tell, **(extras or {})},
+            extras={"told": self._tell, "turns": Turns(), **(extras or {})},
         )
         self._started = time.monotonic()
 
