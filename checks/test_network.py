@@ -44,7 +44,7 @@ def warm(facts: FactBook) -> None:
 
 
 @pytest.mark.check("network.proxy", area="network", severity="major")
-@pytest.mark.guidance("docs/checks.md#network-proxy")
+@pytest.mark.recover("network_failure", using=["configure_proxy"])
 def test_proxy_settings_work(
     facts: FactBook, context: Context, profile: Profile, degraded: Degraded
 ) -> None:
@@ -80,7 +80,7 @@ def _of_dead_proxy(facts: FactBook, setting: proxy.ProxySetting) -> network_word
 
 
 @pytest.mark.check("network.dns", area="network", severity="major")
-@pytest.mark.guidance("docs/checks.md#network-dns")
+@pytest.mark.recover("network_failure", using=["configure_proxy"])
 def test_name_of_the_server_is_found(
     facts: FactBook, context: Context, endpoint: Endpoint, degraded: Degraded
 ) -> None:
@@ -92,7 +92,7 @@ def test_name_of_the_server_is_found(
 @pytest.mark.check(
     "network.tcp", area="network", needs=["network.proxy", "network.dns"], severity="major"
 )
-@pytest.mark.guidance("docs/checks.md#network-tcp")
+@pytest.mark.recover("network_failure", using=["configure_proxy"])
 def test_server_takes_connections(
     facts: FactBook, context: Context, endpoint: Endpoint, degraded: Degraded
 ) -> None:
@@ -112,7 +112,7 @@ def test_server_proves_who_it_is(
 
 
 @pytest.mark.check("network.http", area="network", needs=["network.tls"], severity="major")
-@pytest.mark.guidance("docs/checks.md#network-http")
+@pytest.mark.recover("network_failure", using=["configure_proxy"])
 def test_server_answers_as_itself(
     facts: FactBook, context: Context, endpoint: Endpoint, degraded: Degraded
 ) -> None:

@@ -72,6 +72,7 @@ class Progress:
             spent = duration(attempt.seconds)
             words = {
                 "healed": f"healed in {spent}: the check holds now",
+                "degraded": f"worked around for this run only, in {spent}: the check holds in it",
                 "not healed": "did not help: the check still fails; "
                 f"{attempt.error or 'it was undone'}",
                 "failed": f"did not succeed, after {spent}; the reason stands at the end",

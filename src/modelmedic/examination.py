@@ -44,6 +44,8 @@ class Examination:
     plan_file: Path | None = None  # None: plan.json in the report folder
     accepted: PlanFile | None = None  # --plan-file: repair only what stands in it
     needs: Needs = field(default_factory=lambda: Needs(()))
+    # In the closing pass, by check id: the loss of what holds in this run's environment only.
+    worked_around: dict[str, dict[str, Any]] = field(default_factory=dict)
     outcomes: dict[str, Outcome] = field(default_factory=dict)  # by node id, as checks end
     names: dict[str, str] = field(default_factory=dict)  # node id: check id
     roots: dict[str, str] = field(default_factory=dict)  # blocked or skipped node id: its cause

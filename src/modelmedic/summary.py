@@ -111,7 +111,9 @@ def _is_worth_telling(attempt: Attempt, finding: Finding) -> bool:
 
 def attempt_lines(attempt: Attempt) -> list[str]:
     """Return the lines of one attempt: the verdict, then each operation."""
-    spent = f" in {duration(attempt.seconds)}" if attempt.verdict == "healed" else ""
+    spent = ""
+    if attempt.verdict in {"healed", "degraded"}:
+        spent = f" in {duration(attempt.seconds)}"
     fetched = f", {size(attempt.bytes_fetched)} fetched" if attempt.bytes_fetched else ""
     lines = wrapped(f"{attempt.recovery}: {attempt.verdict}{spent}{fetched}")
     for operation in attempt.operations:

@@ -60,6 +60,9 @@ class Operation(ABC):
     """
 
     kind: ClassVar[str]
+    # False: nothing of it outlives its run, so a later process has nothing to put back.
+    is_lasting: ClassVar[bool] = True
+    is_for_this_run: ClassVar[bool] = False  # a cure that holds while its run goes on, no longer
 
     @abstractmethod
     def describe(self) -> str:
@@ -99,6 +102,10 @@ class Operation(ABC):
         Raises:
             RecoveryRefused: Someone changed it since; names the drifted file.
         """
+
+    def lasting(self) -> str:
+        """Return how a person makes a cure for this run last, as a next step; "" otherwise."""
+        return ""
 
     def space_bytes(self, tree: Tree) -> int:
         """Return the disk that what it fetches still takes; 0 when it fetches nothing."""
