@@ -102,7 +102,7 @@ def test_server_takes_connections(
 
 
 @pytest.mark.check("network.tls", area="network", needs=["network.tcp"], severity="major")
-@pytest.mark.guidance("docs/checks.md#network-tls")
+@pytest.mark.recover("network_failure", using=["trust_by_system_store"])
 def test_server_proves_who_it_is(
     facts: FactBook, context: Context, endpoint: Endpoint, degraded: Degraded
 ) -> None:

@@ -14,10 +14,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from modelmedic.errors import CannotTell
-from modelmedic.facts import answers, clock, talk, trust, wire
+from modelmedic.facts import answers, handshakes, talk, trust, wire
 from modelmedic.facts.answers import HttpFact
 from modelmedic.facts.book import FactBook, probe
 from modelmedic.facts.endpoint import Address, address_of, question
+from modelmedic.facts.handshakes import TlsFact
 from modelmedic.facts.proxy import ProxyEnvironment, read_environment, route_to
 from modelmedic.facts.wire import Deadline
 from modelmedic.facts.wire_errors import Failure, WireError
@@ -61,32 +62,6 @@ class TcpFact:
         """Return the median time of a TCP connection; 0.0 when there was none."""
         times = sorted(self.connect_seconds)
         return times[len(times) // 2] if times else 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class TlsFact:
-    """A verified TLS session. ``is_tls`` False: plain HTTP, nothing to verify.
-
-    ``trusted_by`` names another trust store of this machine that accepts the server when the
-    one Python programs take (``store``) does not; ``trusted_by_file`` is its bundle.
-    ``ahead_seconds`` is how far our clock is ahead of that of a server whose certificate is
-    outside its dates; None when the server does not say, or was not asked. ``address`` is where
-    the server was found.
-    """
-
-    is_tls: bool
-    is_loopback: bool = False
-    store: str = ""
-    version: str = ""
-    issuer: str = ""
-    begins: str = ""
-    expires: str = ""
-    trusted_by: str = ""
-    trusted_by_file: str = ""
-    via: str = ""
-    failure: Failure | None = None
-    ahead_seconds: float | None = None
-    address: str = ""
 
 
 @probe("local_read")
@@ -170,13 +145,30 @@ def read_tls(facts: FactBook, endpoint: Endpoint) -> TlsFact:
         return TlsFact(False, path.address.is_loopback, via=path.via)
     deadline = own_deadline("tls_handshake")
     known = trust.stores()
-    fact = replace(_handshake(path, known[0], deadline), address=tcp.address)
+    fact = replace(handshakes.shake(path, known[0], deadline), address=tcp.address)
     kind = fact.failure.kind if fact.failure else ""
     if kind in {"untrusted", "self-signed"}:
-        return _with_other_store(fact, path, known[1:], deadline)
+        return handshakes.with_other_store(fact, path, known[1:], deadline)
     if kind in {"expired", "not-yet-valid"}:
-        return _with_its_clock(fact, path, known[0], deadline)
+        return handshakes.with_its_clock(fact, path, known[0], deadline)
     return fact
+
+
+@probe("tls_handshake", connects="network")
+def read_tls_by(facts: FactBook, endpoint: Endpoint, label: str) -> TlsFact:
+    """Return the TLS session of an endpoint, verified against one store of `trust.stores`.
+
+    Raises:
+        CannotTell: There was no connection, a SOCKS proxy is in the way, or there is no such store.
+    """
+    tcp = _succeeded(facts.get(read_tcp, endpoint))
+    path = _path(endpoint, tcp.address)
+    if not path.address.is_tls:
+        return TlsFact(False, path.address.is_loopback, via=path.via)
+    for store in trust.stores():
+        if store.label == label:
+            return handshakes.shake(path, store, own_deadline("tls_handshake"))
+    raise CannotTell(f"There is no trust store {printable(label)} any more.")
 
 
 @probe("http_request", connects="network")
@@ -290,82 +282,3 @@ def _connect(peer: str, addresses: tuple[str, ...], port: int) -> TcpFact:
             break
         times.append(time.monotonic() - started)
     return TcpFact(peer, first.address, tuple(times), first.silent)
-
-
-def _handshake(
-    path: talk.Path, store: trust.TrustStore, deadline: Deadline, *, ignores_dates: bool = False
-) -> TlsFact:
-    try:
-        made = trust.context(store, ignores_dates=ignores_dates)
-        sock = talk.open_path(path, deadline, store)
-        try:
-            sock = secured = wire.start_tls(sock, path.address.host, made, deadline)
-            certificate = secured.getpeercert() or {}
-            version = secured.version() or ""
-        finally:
-            sock.close()
-    except trust.BadTrustStore as error:
-        return TlsFact(True, store=store.label, failure=Failure("bad-trust-store", str(error)))
-    except WireError as error:
-        return TlsFact(True, store=store.label, via=path.via, failure=error.failure)
-    return TlsFact(
-        True,
-        path.address.is_loopback,
-        store.label,
-        version,
-        _issuer(certificate),
-        str(certificate.get("notBefore", "")),
-        str(certificate.get("notAfter", "")),
-        via=path.via,
-    )
-
-
-def _with_other_store(
-    fact: TlsFact, path: talk.Path, others: tuple[trust.TrustStore, ...], deadline: Deadline
-) -> TlsFact:
-    """Return the failed session with the name of a store that does accept the server, if any."""
-    for store in others:
-        second = _handshake(path, store, deadline)
-        if second.failure is None:
-            return replace(
-                fact,
-                issuer=second.issuer,
-                begins=second.begins,
-                expires=second.expires,
-                trusted_by=store.label,
-                trusted_by_file=str(store.file or ""),
-            )
-    return fact
-
-
-def _with_its_clock(
-    fact: TlsFact, path: talk.Path, store: trust.TrustStore, deadline: Deadline
-) -> TlsFact:
-    """Return the failed session with the certificate's dates and the server's time.
-
-    Chain and name are verified as ever, only the dates are left aside, and nothing but the
-    time is asked for: one of the two clocks is wrong, and this tells which.
-    """
-    second = _handshake(path, store, deadline, ignores_dates=True)
-    if second.failure is not None:
-        return fact
-    ahead = None
-    with contextlib.suppress(WireError, CannotTell):
-        began = time.time()
-        request = talk.Request("HEAD")
-        answer = talk.ask(path, request, deadline=deadline, store=store, ignores_dates=True)
-        ahead = clock.ahead_of(answer.headers.get("date"), (began + time.time()) / 2)
-    return replace(
-        fact,
-        issuer=second.issuer,
-        begins=second.begins,
-        expires=second.expires,
-        ahead_seconds=ahead,
-    )
-
-
-def _issuer(certificate: Any) -> str:
-    """Return organisation and name of who signed a verified certificate."""
-    names = {key: value for part in certificate.get("issuer", ()) for key, value in part}
-    told = [names.get("organizationName", ""), names.get("commonName", "")]
-    return printable(", ".join(name for name in told if name))

@@ -7,7 +7,8 @@ import time
 from dataclasses import dataclass
 
 from modelmedic.facts.answers import HttpFact, Limits
-from modelmedic.facts.network import DnsFact, Stage, TcpFact, TlsFact
+from modelmedic.facts.handshakes import TlsFact
+from modelmedic.facts.network import DnsFact, Stage, TcpFact
 from modelmedic.facts.wire_errors import Failure
 from modelmedic.profile.model import Endpoint
 from modelmedic.text import duration, printable
