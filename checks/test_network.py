@@ -14,6 +14,7 @@ from modelmedic.facts import (
     access_words,
     answers,
     clock,
+    coverage,
     hub_access,
     network,
     network_words,
@@ -80,7 +81,7 @@ def _of_dead_proxy(facts: FactBook, setting: proxy.ProxySetting) -> network_word
 
 
 @pytest.mark.check("network.dns", area="network", severity="major")
-@pytest.mark.recover("network_failure", using=["configure_proxy"])
+@pytest.mark.recover("network_failure", using=["configure_proxy", "use_alternative_endpoint"])
 def test_name_of_the_server_is_found(
     facts: FactBook, context: Context, endpoint: Endpoint, degraded: Degraded
 ) -> None:
@@ -92,7 +93,7 @@ def test_name_of_the_server_is_found(
 @pytest.mark.check(
     "network.tcp", area="network", needs=["network.proxy", "network.dns"], severity="major"
 )
-@pytest.mark.recover("network_failure", using=["configure_proxy"])
+@pytest.mark.recover("network_failure", using=["configure_proxy", "use_alternative_endpoint"])
 def test_server_takes_connections(
     facts: FactBook, context: Context, endpoint: Endpoint, degraded: Degraded
 ) -> None:
@@ -102,7 +103,7 @@ def test_server_takes_connections(
 
 
 @pytest.mark.check("network.tls", area="network", needs=["network.tcp"], severity="major")
-@pytest.mark.recover("network_failure", using=["trust_by_system_store"])
+@pytest.mark.recover("network_failure", using=["trust_by_system_store", "use_alternative_endpoint"])
 def test_server_proves_who_it_is(
     facts: FactBook, context: Context, endpoint: Endpoint, degraded: Degraded
 ) -> None:
@@ -112,7 +113,7 @@ def test_server_proves_who_it_is(
 
 
 @pytest.mark.check("network.http", area="network", needs=["network.tls"], severity="major")
-@pytest.mark.recover("network_failure", using=["configure_proxy"])
+@pytest.mark.recover("network_failure", using=["configure_proxy", "use_alternative_endpoint"])
 def test_server_answers_as_itself(
     facts: FactBook, context: Context, endpoint: Endpoint, degraded: Degraded
 ) -> None:
@@ -120,6 +121,9 @@ def test_server_answers_as_itself(
     _online(context)
     fact = _stage(facts, endpoint, network.read_http, degraded)
     words = network_words.of_answer(endpoint, fact) if fact else None
+    if words and (other := coverage.stand_in(facts, endpoint)):
+        endpoint = replace(endpoint, is_required=False)
+        words = network_words.of_stand_in(words, other, facts.profile)
     if words:
         _lost(endpoint, words, degraded, status=fact.status, redirect=fact.redirect)
 
@@ -161,9 +165,13 @@ def _stage(
     """Return the fact of a stage that succeeded; None when an optional server's did not."""
     fact = network.reach(facts, endpoint, stage)
     if fact.failure is not None:
-        if not endpoint.is_required and not network.is_of(stage, fact):
+        other = coverage.stand_in(facts, endpoint)
+        if (other or not endpoint.is_required) and not network.is_of(stage, fact):
             pytest.skip("This optional server was lost at an earlier stage.")
         words = network_words.of_failure(endpoint, fact)
+        if other:
+            endpoint = replace(endpoint, is_required=False)
+            words = network_words.of_stand_in(words, other, facts.profile)
         if network_words.is_clock_off(fact):
             words = replace(words, next_step=clock.cure(facts))
         _lost(endpoint, words, degraded, kind=fact.failure.kind, detail=fact.failure.detail)
@@ -236,7 +244,7 @@ def _is_open_without(facts: FactBook, endpoint: Endpoint) -> bool:
 
 
 @pytest.mark.check("network.hub-access", area="network", needs=["network.http"], severity="major")
-@pytest.mark.guidance("docs/checks.md#network-hub-access")
+@pytest.mark.recover("network_failure", using=["use_alternative_endpoint"])
 def test_hub_gives_out_the_models(
     facts: FactBook, context: Context, endpoint: Endpoint, degraded: Degraded
 ) -> None:

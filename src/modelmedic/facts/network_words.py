@@ -10,7 +10,7 @@ from modelmedic.facts.answers import HttpFact, Limits
 from modelmedic.facts.handshakes import TlsFact
 from modelmedic.facts.network import DnsFact, Stage, TcpFact
 from modelmedic.facts.wire_errors import Failure
-from modelmedic.profile.model import Endpoint
+from modelmedic.profile.model import Endpoint, Profile
 from modelmedic.text import duration, printable
 
 RATE_LIMIT_ID = "rate-limited-429"
@@ -326,6 +326,21 @@ def _of_client_error(
             f"open {fact.origin} in a browser on this machine and compare.",
         )
     return None  # the server is there and has nothing at "/": that is its own business
+
+
+def of_stand_in(words: Words, other: Endpoint, profile: Profile) -> Words:
+    """Return what is lost when a Hub is out of reach whose models another server has."""
+    repo = next(
+        (s.repo for m in profile.models for s in m.sources if s.endpoint == other.name), "REPO"
+    )
+    return Words(
+        f"{words.what} '{printable(other.name)}' has the same models and answers: repairs take "
+        "them from there. Programs that ask the Hub itself for a model do not get it.",
+        words.why,
+        f"modelscope download --model {printable(repo)} --local_dir FOLDER   fetches them by hand; "
+        f"to have the Hub again: {words.next_step}",
+        words.failure_id,
+    )
 
 
 def loss_in(endpoint: Endpoint, fact: Stage) -> Words | None:
