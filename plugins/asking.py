@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from modelmedic import examination, summary
+from modelmedic import examination, purity, summary
 from modelmedic.healing.repair import Repair
 from modelmedic.text import printable
 
@@ -37,7 +37,7 @@ def _login(config: pytest.Config, what: str) -> tuple[str, str] | None:
     asking = Asking(config)
     if not is_person or os.environ.get("CI") or not asking.is_terminal():
         return None
-    with asking.released():
+    with asking.released(), purity.lifted():  # the terminal is opened
         try:
             user = input(f"\n{printable(what)} asks for a login. User (empty: do not log in): ")
             return (user, getpass.getpass("Password: ")) if user.strip() else None

@@ -21,6 +21,8 @@ pytestmark = [
     pytest.mark.once,
     pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal"),
 ]
+# A leader of a session that opens a terminal takes it for its own: getpass asks there.
+_TAKE_TERMINAL = "import os; os.open(os.ttyname(0), os.O_RDWR); "
 LOGIN = "BasicAuth ann s3cret"
 HTTP_CHECK = "network.http[demo-hub]"
 
@@ -50,7 +52,7 @@ def type_into(desk, typed, **env):
     """Run --heal on a terminal, type each answer when its question stands there, return all said."""
     options, profile = arguments(desk, "--heal")
     argv = [
-        sys.executable, "-c", START, f"--config-file={CHECKOUT / 'pyproject.toml'}",
+        sys.executable, "-c", _TAKE_TERMINAL + START, f"--config-file={CHECKOUT / 'pyproject.toml'}",
         f"--rootdir={CHECKOUT}", str(CHECKOUT / "checks"), f"--profile={profile}",
         f"--report-dir={desk.folder.parent / 'desk-report'}", *options,
     ]  # fmt: skip
@@ -59,7 +61,7 @@ def type_into(desk, typed, **env):
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
         argv, cwd=desk.folder, env=environment, stdin=theirs, stdout=theirs, stderr=theirs,
-        start_new_session=True, preexec_fn=_take_terminal,
+        start_new_session=True,
     )  # fmt: skip
     os.close(theirs)
     said, left = b"", list(typed)
@@ -78,14 +80,6 @@ def type_into(desk, typed, **env):
     os.close(ours)
     assert not left, (left, said[-2000:])
     return code, said.decode(errors="replace")
-
-
-def _take_terminal():
-    """Make standard input the controlling terminal: getpass asks there."""
-    import fcntl
-    import termios
-
-    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 
 def everything_written(desk):

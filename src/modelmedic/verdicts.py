@@ -129,7 +129,8 @@ def of_worked_around(first: Verdict, now: Verdict, plan: Plan) -> Verdict:
     ours = [operation for operation in plan.operations if operation.is_for_this_run]
     done = "; ".join(operation.describe() for operation in ours)
     lasting = " ".join(told for operation in ours if (told := operation.lasting()))
-    also = now.what if now.outcome is Outcome.DEGRADED else ""
+    # A check that states its loss in that environment begins with what it said without it.
+    also = now.what.removeprefix(first.what).strip() if now.outcome is Outcome.DEGRADED else ""
     return Verdict(
         Outcome.DEGRADED,
         " ".join(part for part in (first.what, f"Worked around {done}.", also) if part),

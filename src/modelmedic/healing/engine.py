@@ -20,7 +20,6 @@ from modelmedic.healing.undoing import undo_repair, undo_run
 from modelmedic.operations import kinds
 from modelmedic.operations.base import RISKS, Cost, Operation, Workshop
 from modelmedic.operations.tree import Tree
-from modelmedic.patience import Turns
 
 _NEEDED = (
     *("healing.guards", "healing.kept", "healing.lock", "healing.holder", "healing.undoing"),
@@ -137,16 +136,9 @@ class Engine:
         folder = journals.folder(context.state_dir, context.place)
         self.journal = Journal(folder / f"{context.run_id}.jsonl")
         self.shop = Workshop(
-            Tree(context.place),
-            context.run_id,
-            progress=progress,
-            extras={"told": self._tell, "turns": Turns(), **(extras or {})},
+            Tree(context.place), context.run_id, progress=progress, extras=extras or {}
         )
         self._started = time.monotonic()
-
-    def _tell(self, sentence: str) -> None:
-        """Say what an operation has to say, such as that a server asked it to wait."""
-        self.told(sentence)  # not bound earlier: it may be set later
 
     def generation(self) -> int:
         """Return a number that grows with every change that any run makes to this install."""
@@ -185,6 +177,8 @@ class Engine:
         """
         self._refuse(plan, is_again=is_again)
         self.shop.budget_bytes = None if is_again else self._left_bytes()
+        if self.budget.seconds is not None:
+            self.shop.ends_at = self._started + self.budget.seconds
         applied = Applied(uuid.uuid4().hex[:12], plan)
         before = self.shop.fetched_bytes
         started = time.monotonic()

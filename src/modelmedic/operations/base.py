@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar
 
 from modelmedic.operations.tree import Identity, Tree
+from modelmedic.patience import Turns
 
 COSTLY_BYTES = 1_000_000_000  # design: more than 1 GB is costly
 COSTLY_SECONDS = 600.0  # design: more than 10 minutes is costly
@@ -47,7 +48,11 @@ class Workshop:
     record: Callable[[dict[str, Any]], None] = lambda _note: None  # puts a note in the journal
     fetched_bytes: int = 0
     budget_bytes: int | None = None
+    ends_at: float | None = None  # on the monotonic clock: when the run's healing budget is over
     extras: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.extras.setdefault("turns", Turns())  # one server, one pause, for all that is fetched
 
 
 @dataclass(frozen=True, slots=True)

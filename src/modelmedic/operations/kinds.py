@@ -20,6 +20,7 @@ from modelmedic.operations.links import MakeLink
 from modelmedic.operations.run_environment import SetRunEnvironment
 from modelmedic.operations.set_distributions import SetDistributions
 from modelmedic.operations.swapped import SwappedFile
+from modelmedic.operations.wait_for_server import WaitForServer
 from modelmedic.operations.write_blocks import WriteBlocks
 from modelmedic.text import counted, printable, size
 
@@ -229,6 +230,7 @@ KINDS: dict[str, type[Operation]] = {
         RecreateEnvironment,
         SetDistributions,
         SetRunEnvironment,
+        WaitForServer,
     )
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -9,21 +10,30 @@ from dataclasses import dataclass, replace
 from urllib.parse import quote
 
 from modelmedic.errors import CannotTell, NotItsCase, RecoveryRefused
-from modelmedic.facts import network, proxy, setting_source
+from modelmedic.facts import hub_access, network, proxy, setting_source
 from modelmedic.facts import proxy_candidates as candidates
+from modelmedic.facts.answers import HttpFact
 from modelmedic.facts.book import FactBook
-from modelmedic.facts.endpoint import Address, address_of
+from modelmedic.facts.endpoint import Address, address_of, question
+from modelmedic.facts.network import Stage
 from modelmedic.facts.proxy_candidates import DIRECT, Candidate
 from modelmedic.facts.setting_source import FROM_VARIABLE, UNSET, VALUE
 from modelmedic.facts.wire_errors import Failure
 from modelmedic.operations.base import Operation
 from modelmedic.operations.run_environment import SetRunEnvironment
+from modelmedic.operations.wait_for_server import WaitForServer
+from modelmedic.patience import MAX_WAIT_SECONDS
 from modelmedic.profile.model import Endpoint
-from modelmedic.text import printable
+from modelmedic.text import duration, printable
 
 # Asks a person for user and password of what is named; None: there is nobody to ask.
 Ask = Callable[[str], tuple[str, str] | None]
 
+# Source: the user's design: three tries, pauses of 2, 4, 8 s, with full jitter.
+WAITS_SECONDS = (2, 4, 8)
+# Without "resolver-down": that is what a machine without any network says, for as long as it is.
+_PASSING = frozenset({"reset", "closed", "timeout"})
+_SERVER_ERROR, _TOO_MANY = 500, 429
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _FAULTS = {
     "unknown-scheme": "is no kind of proxy",
@@ -90,6 +100,60 @@ def plan_proxy(facts: FactBook, subject: str | None, ask: Ask = nobody) -> Itera
             yield _through(typed, wanted)
             return
     raise _none_leads_there(wanted, losses)
+
+
+def plan_wait(facts: FactBook, subject: str | None) -> Iterator[Operation]:
+    """Yield the waits after which a server is asked again.
+
+    Raises:
+        NotItsCase: What is lost does not come back by waiting.
+        RecoveryRefused: The server asks for more time than a run waits.
+        CannotTell: It could not be looked at.
+    """
+    endpoint = next((each for each in facts.profile.endpoints if each.name == subject), None)
+    if endpoint is None:
+        raise NotItsCase("No server is lost that could be asked again.")
+    fact = _worst_of(facts, endpoint)
+    wait = fact.limits.wait_seconds if isinstance(fact, HttpFact) else None
+    is_over = isinstance(fact, HttpFact) and candidates.loss_through(endpoint, fact) is None
+    is_limited = isinstance(fact, HttpFact) and fact.status == _TOO_MANY
+    if not is_over and not _is_passing(fact):
+        raise NotItsCase(f"What '{printable(endpoint.name)}' lacks does not come by waiting.")
+    if wait is not None and wait > MAX_WAIT_SECONDS:
+        raise RecoveryRefused(
+            f"'{printable(endpoint.name)}' asks to wait {duration(wait)}; a run waits at most "
+            f"{duration(MAX_WAIT_SECONDS)}.",
+            "",
+            f"start again in {duration(wait)}.",
+        )
+    address = address_of(endpoint)
+    method, path = question(endpoint, facts.profile)
+    yield WaitForServer(
+        endpoint.name,
+        f"{address.origin}{address.path}",
+        f"{method} {path}",
+        (1,) if is_over and not is_limited else WAITS_SECONDS,  # it came back while we planned
+        math.ceil(wait or 0),
+    )
+
+
+def _worst_of(facts: FactBook, endpoint: Endpoint) -> Stage:
+    """Return what a server said last, or what it says of a repo when it limits or fails there."""
+    fact: Stage = network.reach(facts, endpoint, network.read_http)
+    if fact.failure is None and not _is_passing(fact):
+        for source, file in network.samples(endpoint, facts.profile):
+            answer: HttpFact = facts.get(hub_access.read_repo, endpoint, source, file).answer
+            if _is_passing(answer):
+                return answer
+    return fact
+
+
+def _is_passing(fact: Stage) -> bool:
+    """Return whether a loss is of a kind that passes: cut, silent, overloaded, limited."""
+    if fact.failure is not None:
+        status = fact.failure.status or 0
+        return fact.failure.kind in _PASSING or status >= _SERVER_ERROR
+    return isinstance(fact, HttpFact) and (fact.status >= _SERVER_ERROR or fact.status == _TOO_MANY)
 
 
 def _wanted(facts: FactBook, subject: str | None) -> list[Endpoint]:

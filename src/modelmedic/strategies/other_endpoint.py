@@ -101,12 +101,8 @@ def _unfit(facts: FactBook, other: Endpoint, repo: RepoFact) -> str:
     expected = _expected_sha256(facts, repo)
     if expected and repo.listed_sha256 and repo.listed_sha256 != expected:
         return f"{origin} has another version of {printable(repo.file)}."
-    if repo.storage:
-        storage = Endpoint(f"storage of {other.name}", repo.storage, "other")
-        fact = network.reach(facts, storage, network.read_tls)
-        if fact.failure is not None:
-            return f"{origin} sends downloads on to {repo.storage}, which is out of reach."
-    return ""
+    words = coverage.of_lost_storage(facts, other, repo)
+    return words.what if words else ""
 
 
 def _expected_sha256(facts: FactBook, repo: RepoFact) -> str:
