@@ -186,7 +186,7 @@ def _stage(
         if not network.is_of(stage, fact) and (not endpoint.is_required or _works_offline(facts)):
             pytest.skip("This server is not needed, and was lost at an earlier stage.")
         words = network_words.of_failure(endpoint, fact)
-        if network_words.is_clock_off(fact):
+        if getattr(fact, "is_clock_off", False):
             words = replace(words, next_step=clock.cure(facts))
         words = coverage.with_stand_in(facts, endpoint, words)
         _lost(facts, endpoint, words, degraded, kind=fact.failure.kind, detail=fact.failure.detail)

@@ -39,6 +39,17 @@ class TlsFact:
     ahead_seconds: float | None = None
     address: str = ""
 
+    @property
+    def is_clock_off(self) -> bool:
+        """Return whether the certificate is outside its dates by our clock, not by the server's."""
+        if self.ahead_seconds is None or not self.expires:
+            return False
+        import ssl
+
+        there = time.time() - self.ahead_seconds
+        begins, ends = (ssl.cert_time_to_seconds(date) for date in (self.begins, self.expires))
+        return begins <= there <= ends
+
 
 def shake(
     path: talk.Path, store: trust.TrustStore, deadline: Deadline, *, ignores_dates: bool = False

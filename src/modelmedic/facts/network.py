@@ -36,7 +36,10 @@ REPO_BODY_BYTES = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class DnsFact:
-    """A name and its addresses; through a proxy the name is the proxy's business (``via``)."""
+    """A name and its addresses; through a proxy the name is the proxy's business (``via``).
+
+    ``is_routeless``: the name has no address here and this machine knows no way out: it is offline.
+    """
 
     host: str
     addresses: tuple[str, ...] = ()
@@ -44,11 +47,15 @@ class DnsFact:
     via: str = ""
     setting: str = ""
     failure: Failure | None = None
+    is_routeless: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class TcpFact:
-    """A connection to ``peer`` (the proxy, when ``via`` names one)."""
+    """A connection to ``peer`` (the proxy, when ``via`` names one).
+
+    Without one, ``address`` is the first that was tried.
+    """
 
     peer: str
     address: str = ""
@@ -102,8 +109,20 @@ def read_dns(facts: FactBook, endpoint: Endpoint) -> DnsFact:
     try:
         found = wire.resolve(address.host, address.port, own_deadline("dns_lookup"))
     except WireError as error:
-        return DnsFact(address.host, setting=address.setting, failure=error.failure)
-    return DnsFact(address.host, found, time.monotonic() - started, setting=address.setting)
+        return DnsFact(
+            address.host,
+            setting=address.setting,
+            failure=error.failure,
+            is_routeless=not (address.is_loopback or wire.has_route()),
+        )
+    nowhere = Failure("no-real-address", ", ".join(found)) if _is_nowhere(found) else None
+    seconds = time.monotonic() - started
+    return DnsFact(address.host, found, seconds, setting=address.setting, failure=nowhere)
+
+
+def _is_nowhere(addresses: tuple[str, ...]) -> bool:
+    """Return whether a name server gives only 0.0.0.0 or ::, as one does that blocks a name."""
+    return set(addresses) <= {"0.0.0.0", "::"}  # noqa: S104 - nobody listens there
 
 
 @probe("tcp_connect", connects="network")
@@ -129,7 +148,8 @@ def read_tcp(facts: FactBook, endpoint: Endpoint) -> TcpFact:
             )
         return _connect(f"{host}:{port}", dns.addresses, port)
     except WireError as error:
-        return TcpFact(path.address.origin, via=path.via, failure=error.failure)
+        first = next(iter(dns.addresses), "")
+        return TcpFact(path.address.origin, first, via=path.via, failure=error.failure)
 
 
 @probe("tls_handshake", connects="network")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from modelmedic.facts import odd_addresses
 from modelmedic.facts.answers import HttpFact, Limits
 from modelmedic.facts.handshakes import TlsFact
 from modelmedic.facts.network import DnsFact, Stage, TcpFact
@@ -41,9 +42,10 @@ def of_failure(endpoint: Endpoint, fact: Stage) -> Words:
     if isinstance(fact, DnsFact):
         return _of_dns(name, fact, failure)
     if isinstance(fact, TcpFact):
-        return of_connection(name if not fact.via else f"The proxy {fact.via}", fact, failure)
+        words = of_connection(name if not fact.via else f"The proxy {fact.via}", fact, failure)
+        return _with_odd_address(words, endpoint, fact)
     if isinstance(fact, TlsFact):
-        return _of_tls(name, fact, failure)
+        return _with_odd_address(_of_tls(name, fact, failure), endpoint, fact)
     return _of_http_failure(name, fact, failure)
 
 
@@ -51,9 +53,34 @@ def _name(endpoint: Endpoint) -> str:
     return f"The server '{printable(endpoint.name)}'"
 
 
+def _with_odd_address(words: Words, endpoint: Endpoint, fact: TcpFact | TlsFact) -> Words:
+    """Return the words with what a name server's answer says, if it is none of the internet."""
+    where = odd_addresses.place_of(fact.address)
+    is_name = any(letter.isalpha() for letter in endpoint.url.partition("://")[2].split(":")[0])
+    if fact.via or not where or not is_name or "localhost" in endpoint.url:
+        return words
+    told = f"Its name leads to {fact.address} here, {where}."
+    return replace(words, why=f"{told} {words.why}".strip())
+
+
 def _of_dns(name: str, fact: DnsFact, failure: Failure) -> Words:
     setting = f" (set by {fact.setting})" if fact.setting else ""
     host = f"{fact.host}{setting}"
+    if fact.is_routeless:
+        return Words(
+            f"{name} is not found: this machine is offline. It has no route out of its own "
+            f"network ({host}: {failure.detail}).",
+            "No network is connected, the VPN is down, or a container was started without one.",
+            f"connect it to a network ({_show_routes()} shows the routes), then run this again.",
+        )
+    if failure.kind == "no-real-address":
+        return Words(
+            f"{name} is blocked by the name server: it answers {failure.detail} for {host}, where "
+            "no server can be.",
+            "A filter does that: Pi-hole and its like, the provider, or a line of the hosts file.",
+            f"{_look_up(fact.host)}   shows the answer; allow the name in the filter, or use "
+            "another name server.",
+        )
     if failure.kind == "no-such-name":
         return Words(
             f"{name} is not found: the name {host} has no address here ({failure.detail}).",
@@ -67,6 +94,14 @@ def _of_dns(name: str, fact: DnsFact, failure: Failure) -> Words:
         "Most often this machine is offline, or its name server is down or out of reach.",
         "check the network connection or VPN of this machine, then run this again.",
     )
+
+
+def _show_routes() -> str:
+    return {"win32": "route print", "darwin": "netstat -rn"}.get(sys.platform, "ip route")
+
+
+def _look_up(host: str) -> str:
+    return f"nslookup {host}" if sys.platform != "linux" else f"getent ahosts {host}"
 
 
 _CONNECTION_CAUSES = {
@@ -165,7 +200,7 @@ def _of_tls(name: str, fact: TlsFact, failure: Failure) -> Words:
 def _of_dates(name: str, fact: TlsFact, failure: Failure) -> Words:
     kind = failure.kind.replace("-", " ")
     dates = f" (it holds from {fact.begins} to {fact.expires})" if fact.expires else ""
-    if is_clock_off(fact):
+    if fact.is_clock_off:
         ahead = fact.ahead_seconds or 0.0
         side = "ahead of" if ahead > 0 else "behind"
         return Words(
@@ -186,17 +221,6 @@ def _of_dates(name: str, fact: TlsFact, failure: Failure) -> Words:
         if is_told
         else "compare the clock with a phone; if it is right, only the server's owner can help.",
     )
-
-
-def is_clock_off(fact: Stage) -> bool:
-    """Return whether a certificate is outside its dates by our clock and holds by the server's."""
-    if not isinstance(fact, TlsFact) or fact.ahead_seconds is None or not fact.expires:
-        return False
-    import ssl
-
-    there = time.time() - fact.ahead_seconds
-    begins, ends = (ssl.cert_time_to_seconds(date) for date in (fact.begins, fact.expires))
-    return begins <= there <= ends
 
 
 def _far(seconds: float) -> str:
