@@ -19,6 +19,7 @@ from modelmedic.facts import (
     local_proof,
     network,
     network_words,
+    offline_cause,
     package_index,
     proxy,
 )
@@ -91,6 +92,8 @@ def test_name_of_the_server_is_found(
 ) -> None:
     """The server's name is found."""
     _online(context)
+    if cause := offline_cause.of_other_name(facts, endpoint):
+        pytest.skip(f"No name server answers, as {cause} says.")
     _stage(facts, endpoint, network.read_dns, degraded)
 
 
@@ -347,6 +350,8 @@ def test_package_index_answers(
             "It can install nothing.",
             f"{fact.python} -m pip config debug   shows where no-index is set.",
         )
+    if cause := offline_cause.of_index(facts, fact):
+        pytest.skip(f"No name server answers, as {cause} says.")
     lost = [
         (place, words) for place in fact.places if (words := access_words.of_place(place, fact))
     ]
