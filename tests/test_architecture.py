@@ -33,6 +33,7 @@ LAYERS = (
         "transfer",
         "ranges",
         "received",
+        "addresses",
         "exchange",
         "patience",
         "http_answer",

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from dataclasses import dataclass, replace
 
-from modelmedic.facts import odd_addresses
+from modelmedic.facts import network_commands, odd_addresses
 from modelmedic.facts.answers import HttpFact, Limits
 from modelmedic.facts.handshakes import TlsFact
 from modelmedic.facts.network import DnsFact, Stage, TcpFact
@@ -71,15 +70,16 @@ def _of_dns(name: str, fact: DnsFact, failure: Failure) -> Words:
             f"{name} is not found: this machine is offline. It has no route out of its own "
             f"network ({host}: {failure.detail}).",
             "No network is connected, the VPN is down, or a container was started without one.",
-            f"connect it to a network ({_show_routes()} shows the routes), then run this again.",
+            f"connect it to a network ({network_commands.show_routes()} shows the routes), then "
+            "run this again.",
         )
     if failure.kind == "no-real-address":
         return Words(
             f"{name} is blocked by the name server: it answers {failure.detail} for {host}, where "
             "no server can be.",
             "A filter does that: Pi-hole and its like, the provider, or a line of the hosts file.",
-            f"{_look_up(fact.host)}   shows the answer; allow the name in the filter, or use "
-            "another name server.",
+            f"{network_commands.look_up(fact.host)}   shows the answer; allow the name in the "
+            "filter, or use another name server.",
         )
     if failure.kind == "no-such-name":
         return Words(
@@ -94,14 +94,6 @@ def _of_dns(name: str, fact: DnsFact, failure: Failure) -> Words:
         "Most often this machine is offline, or its name server is down or out of reach.",
         "check the network connection or VPN of this machine, then run this again.",
     )
-
-
-def _show_routes() -> str:
-    return {"win32": "route print", "darwin": "netstat -rn"}.get(sys.platform, "ip route")
-
-
-def _look_up(host: str) -> str:
-    return f"nslookup {host}" if sys.platform != "linux" else f"getent ahosts {host}"
 
 
 _CONNECTION_CAUSES = {
@@ -237,7 +229,7 @@ def _of_untrusted(name: str, fact: TlsFact, failure: Failure) -> Words:
             what,
             f"It is trusted by {fact.trusted_by}{by}: most often a company proxy or virus scanner "
             "opens TLS and its root is missing from the bundle Python programs take.",
-            _export(fact.trusted_by_file)
+            network_commands.take_bundle(fact.trusted_by_file)
             or "export the issuer's root certificate as a PEM file and set SSL_CERT_FILE and "
             "REQUESTS_CA_BUNDLE to it.",
             INTERCEPTION_ID,
@@ -250,15 +242,6 @@ def _of_untrusted(name: str, fact: TlsFact, failure: Failure) -> Words:
         "and REQUESTS_CA_BUNDLE to that file. Never turn verification off.",
         INTERCEPTION_ID,
     )
-
-
-def _export(path: str) -> str:
-    """Return the command that makes Hub clients take another bundle; "" without a file."""
-    if not path:
-        return ""
-    if sys.platform == "win32":
-        return f'set "SSL_CERT_FILE={path}" & set "REQUESTS_CA_BUNDLE={path}"'
-    return f"export SSL_CERT_FILE='{path}' REQUESTS_CA_BUNDLE='{path}'"
 
 
 def _of_http_failure(name: str, fact: HttpFact, failure: Failure) -> Words:
@@ -371,12 +354,7 @@ def loss_in(endpoint: Endpoint, fact: Stage) -> Words | None:
     """Return a stated loss in a stage that did succeed; None when there is none."""
     name = _name(endpoint)
     if isinstance(fact, TcpFact) and fact.silent:
-        return Words(
-            f"{name} has addresses that take no connection: {', '.join(fact.silent)}.",
-            "Programs that try them first wait for seconds each time: most often IPv6 that is "
-            "configured and does not work.",
-            "repair or turn off IPv6 on this network.",
-        )
+        return _of_silent(name, fact.silent)
     if isinstance(fact, TlsFact) and not fact.is_tls and not fact.is_loopback:
         return Words(
             f"{name} is spoken to in plain HTTP: anyone on the way can read and change it.",
@@ -387,6 +365,22 @@ def loss_in(endpoint: Endpoint, fact: Stage) -> Words | None:
             f"{name} at {fact.origin} sends requests on to {fact.redirect}, which was not judged."
         )
     return None
+
+
+def _of_silent(name: str, silent: tuple[str, ...]) -> Words:
+    is_ipv6 = all(":" in address for address in silent)
+    return Words(
+        f"{name} has addresses that take no connection: {', '.join(silent)}.",
+        "Programs that try them first wait for seconds each time"
+        + (
+            ": IPv6 is configured here and leads nowhere. modelmedic's own transfers take IPv4."
+            if is_ipv6
+            else "; modelmedic's own transfers take one that answers."
+        ),
+        network_commands.prefer_ipv4()
+        if is_ipv6
+        else "try another network; the server's owner should take them out of its name.",
+    )
 
 
 def _lower(name: str) -> str:

@@ -143,8 +143,20 @@ def _within(deadline: Deadline, work: Callable[[], T]) -> T:
     return results[0]
 
 
-def connect_any(addresses: tuple[str, ...], port: int, deadline: Deadline) -> Connected:
+def connect_any(
+    addresses: tuple[str, ...],
+    port: int,
+    deadline: Deadline,
+    *,
+    straggler_seconds: float = _STRAGGLER_SECONDS,
+) -> Connected:
     """Connect to the first few addresses at once and return which one answered first.
+
+    Args:
+        addresses: Of one name.
+        port: Of the server.
+        deadline: For all of them.
+        straggler_seconds: Time left to the others to show that they are not silent.
 
     Raises:
         WireError: None did; the failure of the first address that gave a reason.
@@ -164,7 +176,7 @@ def connect_any(addresses: tuple[str, ...], port: int, deadline: Deadline) -> Co
                     failures.append(OSError(code, os.strerror(code)))
                 elif winner is None:
                     winner = (address, time.monotonic() - started)
-                    end = min(end, time.monotonic() + _STRAGGLER_SECONDS)
+                    end = min(end, time.monotonic() + straggler_seconds)
         silent = tuple(waiting.values())
     if winner:
         return Connected(*winner, silent)
