@@ -10,7 +10,7 @@ from modelmedic.healing.repair import Repair
 from modelmedic.strategies import network, offline
 
 
-@recovery("network_failure", order=10, limit="network_test")
+@recovery("network_failure", order=60, limit="network_test")
 def wait_and_ask_again(repair: Repair, facts: FactBook) -> Iterator[None]:
     """Wait and ask a server again that broke off, fell silent, is overloaded, or limits us.
 
@@ -23,7 +23,7 @@ def wait_and_ask_again(repair: Repair, facts: FactBook) -> Iterator[None]:
     yield
 
 
-@recovery("network_failure", order=20, limit="validation")
+@recovery("network_failure", order=70, limit="validation")
 def configure_proxy(
     repair: Repair,
     facts: FactBook,

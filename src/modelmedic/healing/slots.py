@@ -145,35 +145,27 @@ class SkipModelStrategy(IRecoveryStrategy):
 
 
 class RetryWithBackoffStrategy(IRecoveryStrategy):
-    """Try a transfer again, with growing pauses, from where it ended."""
+    """Ask again with growing pauses; a transfer goes on from where it ended."""
 
     def recoveries(self) -> tuple[str, ...]:
-        """Return the recovery whose transfer does so (`modelmedic.transfer`)."""
-        return ("refetch_model_file",)
+        """Return what asks a server again, and what fetches by `modelmedic.transfer`."""
+        return ("wait_and_ask_again", "refetch_model_file")
 
 
 class ProxyConfigurationStrategy(IRecoveryStrategy):
     """Go through the right proxy, or past a dead one."""
 
     def recoveries(self) -> tuple[str, ...]:
-        """Refuse: the settings lie outside the install."""
-        raise self.refused(
-            "proxy settings belong to the system or the shell",
-            "modelmedic changes nothing outside the install folder and its own.",
-            "Correct the variable that the check network.proxy names.",
-        )
+        """Return what leads this run through the proxy that works; it prints what makes it last."""
+        return ("configure_proxy",)
 
 
 class OfflineModeStrategy(IRecoveryStrategy):
     """Let the app work without the network, from what is there."""
 
     def recoveries(self) -> tuple[str, ...]:
-        """Refuse: the setting belongs to the shell that starts the app."""
-        raise self.refused(
-            "the app's environment is not modelmedic's to set",
-            "The Hub's client goes by a variable of the shell that starts the app.",
-            "When the weights.* checks pass, start the app with HF_HUB_OFFLINE=1.",
-        )
+        """Return what keeps this run offline where all is proven here; it prints what lasts."""
+        return ("work_offline",)
 
 
 class VersionFallbackStrategy(IRecoveryStrategy):
