@@ -10,7 +10,7 @@ from modelmedic.healing.repair import Repair
 from modelmedic.strategies import other_endpoint, trust_choice
 
 
-@recovery("network_failure", order=25, limit="validation")
+@recovery("network_failure", order=75, limit="validation")
 def trust_by_system_store(repair: Repair, facts: FactBook) -> Iterator[None]:
     """Verify servers by a trust store of this machine that knows the company's or scanner's root.
 
@@ -24,7 +24,7 @@ def trust_by_system_store(repair: Repair, facts: FactBook) -> Iterator[None]:
     yield
 
 
-@recovery("network_failure", order=30, limit="validation")
+@recovery("network_failure", order=80, limit="validation")
 def use_alternative_endpoint(repair: Repair, facts: FactBook) -> Iterator[None]:
     """Point Hub clients of this run to another Hub of the profile that has the same models.
 
