@@ -109,6 +109,7 @@ def attempts(finding):
     return [(each["recovery"], each["verdict"]) for each in finding["attempts"]]
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("kind", ["hub", "modelscope", "plain"])
 def test_an_erring_first_source_is_left_for_the_other_server(desk, kind):
     with (
