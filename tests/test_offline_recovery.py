@@ -15,6 +15,7 @@ from modelmedic.facts import local_proof
 from modelmedic.profile.model import PythonNeeds, Requirement
 from modelmedic.testing.conformance import prepare_demo
 
+pytestmark = pytest.mark.once  # nothing in it depends on the version of Python
 SHARD = "model/diffusion_pytorch_model-00002-of-00003.safetensors"
 DNS_CHECK = "network.dns[demo-hub]"
 

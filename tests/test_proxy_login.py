@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import pty
+import shutil
 import subprocess
 import sys
 import time
 
 import pytest
 from demo_support import START, Desk
-from network_support import calm
+from network_support import calm, refusing_port
 from proxy_support import demo_profile, hub_behind_a_proxy, needs_tinyproxy, tinyproxy
 from support import CHECKOUT, child_env
 
@@ -34,6 +35,7 @@ def desk(tmp_path, monkeypatch):
     folder = tmp_path / "desk"
     folder.mkdir()
     prepare_demo(folder / "demo-install")
+    shutil.rmtree(folder / "demo-install" / "model")  # else the run could go on offline
     return Desk(folder, env={"PIP_CONFIG_FILE": os.devnull, "HOME": str(tmp_path)})
 
 
@@ -48,9 +50,9 @@ def arguments(desk, *options):
     ), profile
 
 
-def type_into(desk, typed, **env):
-    """Run --heal on a terminal, type each answer when its question stands there, return all said."""
-    options, profile = arguments(desk, "--heal")
+def type_into(desk, typed, mode="--heal", **env):
+    """Run on a terminal, type each answer when its question stands there, return all said."""
+    options, profile = arguments(desk, mode)
     argv = [
         sys.executable, "-c", _TAKE_TERMINAL + START, f"--config-file={CHECKOUT / 'pyproject.toml'}",
         f"--rootdir={CHECKOUT}", str(CHECKOUT / "checks"), f"--profile={profile}",
@@ -104,6 +106,22 @@ def test_a_login_typed_on_a_terminal_is_used_and_written_nowhere(desk, tmp_path)
     written = everything_written(desk)
     assert b"s3cret" not in written + said.encode()
     assert b"getpass" in written, "the lasting command asks for it"
+
+
+def test_a_person_is_asked_before_a_proxy_is_set(desk):
+    dead = f"http://127.0.0.1:{refusing_port()}"
+    with hub_behind_a_proxy() as (_hub, proxy):
+        code, said = type_into(
+            desk,
+            [(b"[q]uit:", b"y\n")],
+            mode="--heal=ask",
+            http_proxy=dead,
+            HTTPS_PROXY=proxy.url,
+        )
+    assert code == 0, said[-3000:]
+    question = said.partition("[q]uit:")[0]
+    assert "for this run only" in question
+    assert f"http_proxy={proxy.url}" in _flat(question)
 
 
 def test_a_wrong_login_is_refused_and_the_proxy_named(desk, tmp_path):

@@ -20,6 +20,7 @@ from support import CHECKOUT, child_env
 
 from modelmedic.testing.conformance import prepare_demo
 
+pytestmark = pytest.mark.once  # nothing in it depends on the version of Python
 SHARD = "model/diffusion_pytorch_model-00002-of-00003.safetensors"
 PROXY_CHECK, DNS_CHECK = "network.proxy", "network.dns[demo-hub]"
 
@@ -63,6 +64,16 @@ def undo(desk, *more):
     )  # fmt: skip
 
 
+def made_lasting(finding, name, **env):
+    """Run what is printed as the next step in a shell, and return a variable after it."""
+    lines = finding["next"].partition("   makes it last")[0]
+    done = subprocess.run(
+        ["sh", "-c", f'{lines}; printf %s "${name}"'],
+        env=env | {"PATH": os.environ["PATH"]}, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return done.stdout
+
+
 def test_a_dead_proxy_is_replaced_by_the_one_that_works_and_weights_come_through_it(desk):
     (desk.install / SHARD).unlink()
     dead = f"http://127.0.0.1:{refusing_port()}"
@@ -72,7 +83,8 @@ def test_a_dead_proxy_is_replaced_by_the_one_that_works_and_weights_come_through
         assert healed.code == 0, healed.out
         finding = healed.finding(PROXY_CHECK)
         assert finding["outcome"] == "degraded", finding
-        assert [a["verdict"] for a in finding["attempts"]] == ["degraded"]
+        verdicts = {each["recovery"]: each["verdict"] for each in finding["attempts"]}
+        assert verdicts == {"work_offline": "refused", "configure_proxy": "degraded"}
         assert f"export http_proxy={proxy.url}" in finding["next"]
         assert "refuses the connection" in finding["what"]
         assert healed.finding(DNS_CHECK)["outcome"] == "passed"
@@ -104,6 +116,18 @@ def test_the_closing_pass_is_degraded_too(desk):
     assert told.returncode == 0
 
 
+def test_undo_goes_past_a_run_that_left_nothing_to_the_one_that_did(desk):
+    (desk.install / "outputs").rmdir()
+    made = run(desk, "--heal", "-k", "folder")
+    assert (desk.install / "outputs").is_dir(), made.out
+    with hub_behind_a_proxy() as (_hub, proxy):
+        env = {"http_proxy": f"http://127.0.0.1:{refusing_port()}", "HTTPS_PROXY": proxy.url}
+        run(desk, "--heal", "-k", "test_proxy_settings", **env)
+    told = undo(desk)
+    assert "create_missing_folder" in told.stdout, told
+    assert not (desk.install / "outputs").exists()
+
+
 def test_a_plan_names_the_proxy_and_sets_nothing(desk):
     with hub_behind_a_proxy() as (_hub, proxy):
         env = {"http_proxy": f"http://127.0.0.1:{refusing_port()}", "HTTPS_PROXY": proxy.url}
@@ -128,6 +152,7 @@ def test_two_workers_and_their_controller_share_what_one_set(desk):
 
 
 def test_where_nothing_leads_there_each_is_named_with_its_reason(desk):
+    (desk.install / SHARD).unlink()  # else the run could go on offline
     dead = f"http://127.0.0.1:{refusing_port()}"
     found = run(desk, "--heal", "-k", "network", http_proxy=dead, ALL_PROXY="gopher://elsewhere:70")
     finding = found.finding(PROXY_CHECK)
@@ -160,6 +185,8 @@ def test_a_password_is_used_and_written_nowhere(desk):
     finding = healed.finding(PROXY_CHECK)
     assert finding["outcome"] == "degraded", healed.out
     assert 'export http_proxy="$ALL_PROXY"' in finding["next"]
+    assert made_lasting(finding, "http_proxy", **env) == good
+    assert made_lasting(finding, "ALL_PROXY", **env) == ""
     everything = healed.out + journals(desk)
     for path in desk.folder.parent.rglob("*"):
         if path.is_file():

@@ -8,9 +8,11 @@ import subprocess
 import sys
 
 import pytest
+from support import make_context
 
 from modelmedic.errors import RecoveryRefused
 from modelmedic.facts import lasting, setting_source
+from modelmedic.healing.engine import Engine, Plan
 from modelmedic.operations import kinds
 from modelmedic.operations.base import Workshop
 from modelmedic.operations.run_environment import OF_THIS_RUN, SetRunEnvironment
@@ -86,6 +88,42 @@ def test_what_was_typed_stays_in_this_process(shop):
     assert note == {"seat": "seat-0"}
     with pytest.raises(RecoveryRefused, match="typed in another process"):
         setting_source.value_of("terminal:999", MASKED)
+
+
+def test_another_process_of_the_run_takes_over_what_was_kept_and_no_more(shop, tmp_path):
+    """As two workers do: each has an engine of its own, and they share the run's journal."""
+    context = make_context(tmp_path)
+    first, second = Engine(context), Engine(context)
+    for name, is_kept in (("MM_ONE", True), ("MM_TWO", False)):
+        change = SetRunEnvironment.of({name: "1"})
+        made = first.apply(Plan("configure_proxy", "c", "n", operations=[change]))
+        if is_kept:
+            first.keep(made)
+        else:
+            first.undo(made)
+    assert not first.adopt(), "it is this process's own"
+    OF_THIS_RUN.put_all_back()  # the other process has none of it
+    assert second.adopt()
+    assert (os.environ.get("MM_ONE"), os.environ.get("MM_TWO")) == ("1", None)
+    assert not second.adopt()
+
+
+def test_what_cannot_be_read_from_its_source_is_told_and_the_rest_taken_over(shop, tmp_path):
+    context, told = make_context(tmp_path), []
+    source = setting_source.keep_typed(SECRET)
+    first = Engine(context)
+    first.keep(
+        first.apply(
+            Plan("p", "network.proxy", "n", operations=[
+                SetRunEnvironment((("MM_ONE", source, MASKED),)),
+                SetRunEnvironment.of({"MM_TWO": "1"}),
+            ])
+        )
+    )  # fmt: skip
+    OF_THIS_RUN.put_all_back()
+    assert Engine(context, told=told.append).adopt()
+    assert (os.environ.get("MM_ONE"), os.environ.get("MM_TWO")) == (None, "1")
+    assert "network.proxy does not hold in this process" in told[0]
 
 
 @pytest.mark.parametrize("name", ["LD_PRELOAD", "PYTHONPATH", "A=B", "", "MODELMEDIC_STATE_DIR"])

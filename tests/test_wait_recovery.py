@@ -23,6 +23,7 @@ from modelmedic.strategies import network
 from modelmedic.testing.conformance import prepare_demo
 from modelmedic.testing.hub import demo_hub
 
+pytestmark = pytest.mark.once  # nothing in it depends on the version of Python
 HTTP_CHECK = "network.http[demo-hub]"
 # Every wait is a twentieth of a second: how long it is drawn is tested by itself.
 SHORT = "import random; random.uniform = lambda _from, _to: 0.05; "

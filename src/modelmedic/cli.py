@@ -1,4 +1,4 @@
-"""The ``modelmedic`` command: the shipped checks from anywhere, undo, reports, profiles."""
+"""The ``modelmedic`` command: the shipped checks from anywhere, undo, reports, profiles, scans."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from modelmedic import __version__, rooms
-from modelmedic.errors import BadProfile, ModelmedicError
+from modelmedic.errors import BadInstall, BadProfile, ModelmedicError
 
 EXIT_OK, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OWN_FAULT, EXIT_USAGE = 0, 1, 2, 3, 4
 _PYTEST_COMMANDS = {"check": [], "plan": ["--heal=plan"], "heal": ["--heal"]}
@@ -92,6 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_undo(commands)
     _add_report(commands)
     _add_profile(commands)
+    _add_scan(commands)
     return parser
 
 
@@ -234,3 +235,28 @@ def _profile_compat(options: argparse.Namespace) -> int:
 def _profile_schema(_options: argparse.Namespace) -> int:
     print((rooms.room("profiles") / "profile.schema.json").read_text(encoding="utf-8"), end="")
     return EXIT_OK
+
+
+def _add_scan(commands: argparse._SubParsersAction[_Parser]) -> None:
+    scan = commands.add_parser("scan", help="find faults in Python code before it runs")
+    scan.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="a file or a folder")
+    scan.add_argument("--json", action="store_true", help="as one JSON document")
+    scan.add_argument(
+        "--exclude", action="append", default=[], metavar="GLOB",
+        help="leave out what matches, as tests or *_pb2.py; may be given more than once",
+    )  # fmt: skip
+    scan.set_defaults(call=_scan)
+
+
+def _scan(options: argparse.Namespace) -> int:
+    from modelmedic.masking import Masker
+    from modelmedic.scan import examine, report
+
+    try:
+        found = examine([path.expanduser() for path in options.paths], exclude=options.exclude)
+    except BadInstall as error:
+        print(error, file=sys.stderr)
+        return EXIT_USAGE
+    render = report.as_json if options.json else report.as_text
+    sys.stdout.buffer.write(f"{render(found, Masker.of_this_machine())}\n".encode())
+    return EXIT_FAILED if found.outcome.is_cause_of_exit_1 else EXIT_OK

@@ -128,8 +128,9 @@ def fetch(
         progress: Called with the bytes present.
         extras: ``tokens``: bearer token by origin ("https://host[:port]"); ``bandwidth``: a
             `patience.Bandwidth`; ``failed``: when sources failed, see `patience.Tries`;
-            ``turns``: a `patience.Turns`; ``told``: hears that a server asked to wait;
-            ``sleep``: replaces `time.sleep` in tests.
+            ``spending``: a `pace.Spending`, shared by the run; ``turns``: a `patience.Turns`, too;
+            ``told``: hears that a server asks to wait; ``sleep``: replaces `time.sleep` in
+            tests.
         budget_bytes: Give up above this many; None is unlimited.
         record: Descriptor of a file beside it, open for reading and writing, that keeps what a
             later resume needs; see `modelmedic.received`.

@@ -33,6 +33,11 @@ def keep_typed(value: str) -> str:
     return source
 
 
+def forget_typed() -> None:
+    """Forget all that was typed: the run is over."""
+    _typed.clear()
+
+
 def value_of(source: str, shown: str) -> str | None:
     """Return the value a source has now; None when the variable is to be taken away.
 

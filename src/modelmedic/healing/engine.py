@@ -20,6 +20,7 @@ from modelmedic.healing.undoing import undo_repair, undo_run
 from modelmedic.operations import kinds
 from modelmedic.operations.base import RISKS, Cost, Operation, Workshop
 from modelmedic.operations.tree import Tree
+from modelmedic.reliability.disk_watch import DiskWatch
 
 _NEEDED = (
     *("healing.guards", "healing.kept", "healing.lock", "healing.holder", "healing.undoing"),
@@ -138,6 +139,7 @@ class Engine:
         self.shop = Workshop(
             Tree(context.place), context.run_id, progress=progress, extras=extras or {}
         )
+        self.shop.extras.setdefault("disk_watch", DiskWatch(context.place))  # begins when asked
         self._started = time.monotonic()
 
     def generation(self) -> int:

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from modelmedic.operations.tree import Identity, Tree
 from modelmedic.patience import Turns
+from modelmedic.text import printable, size
 
 COSTLY_BYTES = 1_000_000_000  # design: more than 1 GB is costly
 COSTLY_SECONDS = 600.0  # design: more than 10 minutes is costly
@@ -53,6 +54,24 @@ class Workshop:
 
     def __post_init__(self) -> None:
         self.extras.setdefault("turns", Turns())  # one server, one pause, for all that is fetched
+
+    def fetching(self, what: str, done: int, total: int) -> None:
+        """Tell how far a fetch is, and stop it before the disk is full.
+
+        Args:
+            what: The file.
+            done: Bytes that are there.
+            total: Bytes in all; 0 when that is not known.
+
+        Raises:
+            DiskFilling: ``extras["disk_watch"]`` says that the rest does not fit any more.
+        """
+        self.progress(what, done, total)
+        watch = self.extras.get("disk_watch")
+        if watch is not None:
+            left = max(0, total - done) if total else None
+            rest = "" if left is None else f" ({size(left)} of {size(total)} left)"
+            watch.check(left, f"Fetching {printable(what)}{rest}")
 
 
 @dataclass(frozen=True, slots=True)

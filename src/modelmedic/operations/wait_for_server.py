@@ -15,7 +15,8 @@ from modelmedic.facts.wire import Deadline
 from modelmedic.facts.wire_errors import WireError
 from modelmedic.limits import TimeoutManager
 from modelmedic.operations.base import Cost, Operation, Workshop
-from modelmedic.patience import MAX_WAIT_SECONDS
+from modelmedic.pace import Spending
+from modelmedic.patience import PACE
 from modelmedic.text import duration, printable
 
 _SERVER_ERROR, _TOO_MANY = 500, 429
@@ -80,11 +81,14 @@ class WaitForServer(Operation):
     def apply(self, shop: Workshop, note: dict[str, Any]) -> None:
         """Wait and ask until there is an answer, the waits are over, or the budget is."""
         sleep = shop.extras.get("sleep", time.sleep)
+        spending: Spending = shop.extras.get("spending") or Spending(PACE)
         least: float = self.least_seconds
         for pause in self._pauses():
             seconds = max(pause, least)
             left = _left_seconds(shop)
-            if seconds > MAX_WAIT_SECONDS or (left is not None and seconds > left):
+            if seconds > spending.pace.asked_seconds or (left is not None and seconds > left):
+                return
+            if spending.refusal(seconds):  # what all of the run may wait is used up
                 return
             sleep(seconds)
             asked = self._ask()

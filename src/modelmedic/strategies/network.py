@@ -22,7 +22,7 @@ from modelmedic.facts.wire_errors import Failure
 from modelmedic.operations.base import Operation
 from modelmedic.operations.run_environment import SetRunEnvironment
 from modelmedic.operations.wait_for_server import WaitForServer
-from modelmedic.patience import MAX_WAIT_SECONDS
+from modelmedic.patience import PACE
 from modelmedic.profile.model import Endpoint
 from modelmedic.text import duration, printable
 
@@ -119,10 +119,10 @@ def plan_wait(facts: FactBook, subject: str | None) -> Iterator[Operation]:
     is_limited = isinstance(fact, HttpFact) and fact.status == _TOO_MANY
     if not is_over and not _is_passing(fact):
         raise NotItsCase(f"What '{printable(endpoint.name)}' lacks does not come by waiting.")
-    if wait is not None and wait > MAX_WAIT_SECONDS:
+    if wait is not None and wait > PACE.asked_seconds:
         raise RecoveryRefused(
             f"'{printable(endpoint.name)}' asks to wait {duration(wait)}; a run waits at most "
-            f"{duration(MAX_WAIT_SECONDS)}.",
+            f"{duration(PACE.asked_seconds)}.",
             "",
             f"start again in {duration(wait)}.",
         )
