@@ -37,6 +37,7 @@ LAYERS = (
         "transfer",
         "ranges",
         "received",
+        "addresses",
         "exchange",
         "patience",
         "pace",
