@@ -127,13 +127,12 @@ def plan_wait(facts: FactBook, subject: str | None) -> Iterator[Operation]:
         )
     address = address_of(endpoint)
     method, path = question(endpoint, facts.profile)
+    came_back = is_over and not is_limited  # while we planned: one short wait is enough
     yield WaitForServer(
         endpoint.name,
         f"{address.origin}{address.path}",
         f"{method} {path}",
-        (1,)
-        if is_over and not is_limited
-        else _waits_seconds(facts),  # it came back while we planned
+        (1,) if came_back else _waits_seconds(facts),
         math.ceil(wait or 0),
     )
 
