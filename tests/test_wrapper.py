@@ -219,9 +219,10 @@ def test_stand_in_and_component_go_together(manager):
     stand_in = manager.wrap_component(component, "downloader")
     stand_in.fetch()
     stand_in.stored("a")
-    held = weakref.ref(component)
+    held, held_stand_in = weakref.ref(component), weakref.ref(stand_in)
     del component, stand_in
-    gc.collect()
+    assert held_stand_in() is None  # at once
+    gc.collect()  # its class goes with the next collection only, and holds the component
     assert held() is None
 
 

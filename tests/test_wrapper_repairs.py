@@ -236,6 +236,15 @@ def test_an_installer_can_ask_for_itself(manager):
     assert declared["call"].error == "ValueError: x"
 
 
+def test_who_asks_directly_is_made_to_wait(manager, monkeypatch):
+    waited = []
+    monkeypatch.setattr("modelmedic.reliability.manager.time.sleep", waited.append)
+    context = {"method": "get", "args": (), "kwargs": {}, "duration": 0.1}
+    for _number in range(3):
+        manager.handle_component_failure("Own", reset(), context)
+    assert waited == [0.0, 0.0]
+
+
 def test_a_missing_method_can_be_asked_about_directly(tmp_path):
     engine = Engine(heals=True, cures={"gone": lambda: 1})
     manager = wrapper_support.manager(tmp_path, engine=engine)

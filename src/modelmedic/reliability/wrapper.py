@@ -270,7 +270,7 @@ def refuse_plain(component: Any) -> None:
 
 
 def _handing(stand_in: ReliabilityWrapper) -> Callable[[], Any]:
-    """Return what gives the stand-in; without holding it, so that both go when they are dropped."""
+    """Return what gives the stand-in; without holding it, so that it goes when it is dropped."""
     held = weakref.ref(stand_in)
     component, manager = stand_in.__wrapped__, stand_in._self_manager  # noqa: SLF001
     component_type = stand_in._self_type  # noqa: SLF001
