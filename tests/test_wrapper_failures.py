@@ -294,6 +294,12 @@ def test_the_journal_begins_with_the_first_failure_and_shows_what_was_tried(tmp_
         assert stat.S_IMODE(manager.journal.path.stat().st_mode) == 0o600
 
 
+def test_the_journal_masks_what_strategies_say(tmp_path):
+    manager = wrapper_support.manager(tmp_path)
+    assert manager.journal.write("attempt", {"note": "tried with hf_abcdefghijklmnop"})
+    assert "abcdefghijklmnop" not in manager.journal.path.read_text()
+
+
 def test_a_journal_that_cannot_be_written_breaks_nothing(tmp_path):
     place = tmp_path / "a file"
     place.write_text("no folder")
