@@ -33,12 +33,19 @@ class Work:
         target: The component.
         handed: Returns what stands for the component in results; a method that returns the
             component itself must not hand out the unprotected one.
+        name: Under which the function is looked up anew for each call; empty: it stays the same.
     """
 
     operation: Operation
     function: Callable[..., Any]
     target: Any
     handed: Callable[[], Any]
+    name: str = ""
+
+    def call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Call the function."""
+        function = getattr(self.target, self.name) if self.name else self.function
+        return function(*args, **kwargs)
 
     def result(self, found: Any) -> Any:
         """Return a result as the caller gets it."""
@@ -68,13 +75,15 @@ def protected(work: Work) -> Callable[..., Any]:
 def _called(work: Work) -> Callable[..., Any]:
     operation, function, target = work.operation, work.function, work.target
     breaker, succeeded, handed = operation.breaker, operation.succeeded, work.handed
+    name = work.name
 
     def called(*args: Any, **kwargs: Any) -> Any:
         if operation.limit or (breaker is not None and breaker.is_troubled):
             return run(work, args, kwargs)
         begun_ns = perf_counter_ns()
         try:
-            result = function(*args, **kwargs)
+            called_one = getattr(target, name) if name else function
+            result = called_one(*args, **kwargs)
         except BaseException as error:
             call = operation.note_failure(error, target, args, kwargs, begun_ns, None)
             if call.action is RecoveryAction.ABORT:
@@ -106,7 +115,7 @@ def run(
             if call is not None:
                 time.sleep(call.wait_seconds)
             with work.operation.limited():
-                result = work.function(*args, **kwargs)
+                result = work.call(args, kwargs)
         except BaseException as error:
             call = work.operation.note_failure(error, work.target, args, kwargs, begun_ns, call)
             if call.action is RecoveryAction.ABORT:
@@ -149,7 +158,7 @@ async def awaited(
         try:
             if call is not None:
                 await asyncio.sleep(call.wait_seconds)
-            coroutine, first = work.function(*args, **kwargs) if first is None else first, None
+            coroutine, first = work.call(args, kwargs) if first is None else first, None
             if work.operation.limit:
                 async with work.operation.limited():
                     result = await coroutine
@@ -207,7 +216,7 @@ def iterated(  # noqa: C901 - PEP 380 written out, to know whether it has given 
         try:
             if call is not None:
                 time.sleep(call.wait_seconds)
-            inner, first = work.function(*args, **kwargs) if first is None else first, None
+            inner, first = work.call(args, kwargs) if first is None else first, None
             try:
                 value = next(inner)
                 while True:
@@ -251,7 +260,7 @@ async def iterated_later(  # noqa: C901 - as `iterated`
         try:
             if call is not None:
                 await asyncio.sleep(call.wait_seconds)
-            inner, first = work.function(*args, **kwargs) if first is None else first, None
+            inner, first = work.call(args, kwargs) if first is None else first, None
             try:
                 value = await inner.__anext__()
                 while True:

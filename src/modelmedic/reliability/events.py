@@ -53,6 +53,7 @@ class CallEvent:
 
 
 Observer = Callable[[CallEvent], Any]
+Kinds = tuple[tuple[type, ...], tuple[str, ...]]
 
 
 class Observers:
@@ -114,33 +115,32 @@ class Ring:
 
     def _rendered(
         self,
-        component: str,
-        operation: str,
-        ended_ns: int,
+        names: tuple[str, str],
+        begun_ns: int,
         took_ns: int,
         thread: int,
-        kinds: tuple[tuple[type, ...], tuple[tuple[str, type], ...]],
+        kinds: Kinds,
     ) -> CallEvent:
-        ended_at = self._began_at + ended_ns / 1e9
+        component, operation = names
+        ended_at = self._began_at + (begun_ns + took_ns) / 1e9
         seconds = took_ns / 1e9
         return CallEvent(
             component, operation, "success", seconds, 1, ended_at, thread, named_kinds(kinds)
         )
 
 
-def kinds_of(
-    args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> tuple[tuple[type, ...], tuple[tuple[str, type], ...]]:
-    """Return the types of arguments: all that is kept of them."""
-    return tuple(map(type, args)), tuple((name, type(kwargs[name])) for name in kwargs)
+def kinds_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Kinds:
+    """Return the types of arguments, and the names of the last ones: all that is kept of them."""
+    if kwargs:
+        return tuple(map(type, (*args, *kwargs.values()))), tuple(kwargs)
+    return tuple(map(type, args)), ()
 
 
-def named_kinds(
-    kinds: tuple[tuple[type, ...], tuple[tuple[str, type], ...]],
-) -> tuple[str, ...]:
+def named_kinds(kinds: Kinds) -> tuple[str, ...]:
     """Return types of arguments as an event shows them."""
-    plain, named = kinds
+    types, names = kinds
+    plain = len(types) - len(names)
     return (
-        *(kind.__name__ for kind in plain),
-        *(f"{name}={kind.__name__}" for name, kind in named),
+        *(kind.__name__ for kind in types[:plain]),
+        *(f"{name}={kind.__name__}" for name, kind in zip(names, types[plain:], strict=True)),
     )

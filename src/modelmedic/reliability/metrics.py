@@ -296,8 +296,11 @@ class Recorder:
         if outcome in {FAILURE, OPTIONAL}:
             with self._lock:
                 self._streak = self.streak() + 1, self.successes()
-        if took_ns is not None and self.is_timed:
-            shard[TIMED] += 1
+        if not self.is_timed:
+            return
+        # Successes are timed nearly always, and not counted for that on the fast path.
+        shard[TIMED] += (took_ns is not None) - (outcome == SUCCESS)
+        if took_ns is not None:
             shard[NANOSECONDS] += took_ns
             shard[FIRST_BUCKET + bucket_of(took_ns)] += 1
 
@@ -340,7 +343,7 @@ class Recorder:
             cancelled=total[CANCELLED],
             rejected=total[REJECTED],
             retried=total[RETRIED],
-            timed=total[TIMED],
+            timed=total[TIMED] + total[SUCCESS] if self.is_timed else 0,
             seconds=total[NANOSECONDS] / _SECOND_NS,
             shed=total[SHED],
             histogram=dict(_filled(total)),

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
+from threading import get_ident
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
@@ -78,48 +78,41 @@ class Operation:
 
     def _timed_path(self) -> Callable[[int, tuple[Any, ...], dict[str, Any]], None]:
         local, has_room = self.recorder.local, self.recorder.has_room
-        listening, ring, share = self._observers.listening, self._ring, self._share
-        success, timed, nanoseconds = metrics.SUCCESS, metrics.TIMED, metrics.NANOSECONDS
-        left, first, bucket_of = metrics.LEFT, metrics.FIRST_BUCKET, metrics.bucket_of
+        listening, share = self._observers.listening, self._share
+        kept = self._ring.append if self._ring is not None else None
+        names = self.component, self.method
+        success, nanoseconds, left = metrics.SUCCESS, metrics.NANOSECONDS, metrics.LEFT
+        first, last = metrics.FIRST_BUCKET, metrics.FIRST_BUCKET + metrics.BUCKETS - 1
 
         def counted(begun_ns: int, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             took_ns = perf_counter_ns() - begun_ns
             shard = local.shard
             shard[success] += 1
-            shard[timed] += 1
             shard[nanoseconds] += took_ns
-            if shard[left] > 0:
-                shard[left] -= 1
+            room = shard[left]
+            if room > 0:
+                shard[left] = room - 1
             elif not has_room(shard, begun_ns + took_ns):
                 return  # shed: more calls than samples are taken
-            shard[first + bucket_of(took_ns)] += 1
-            if ring is not None or listening:
+            shift = took_ns.bit_length() - 4  # `metrics.bucket_of`, without the call
+            bucket = first + ((shift << 3) + (took_ns >> shift) if shift > 0 else took_ns)
+            shard[min(last, bucket)] += 1
+            if kept is not None:
+                kept((names, begun_ns, took_ns, get_ident(), kinds_of(args, kwargs)))
+            if listening:
                 share(begun_ns, args, kwargs, took_ns)
 
         return counted
 
     def _share(
         self,
-        begun_ns: int,
+        _begun_ns: int,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         took_ns: int | None = None,
     ) -> None:
-        """Give a success to the ring and the observers."""
-        ended_ns = begun_ns + (took_ns or 0)
-        if self._ring is not None and took_ns is not None:
-            self._ring.append(
-                (
-                    self.component,
-                    self.method,
-                    ended_ns,
-                    took_ns,
-                    threading.get_ident(),
-                    kinds_of(args, kwargs),
-                )
-            )
-        if self._observers.listening:
-            self._tell(metrics.SUCCESS, None if took_ns is None else took_ns, args, kwargs)
+        """Tell the observers of a success."""
+        self._tell(metrics.SUCCESS, took_ns, args, kwargs)
 
     def _counted_end(self, begun_ns: int, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Count the success of a stand-in for a missing method: degraded."""
@@ -154,7 +147,7 @@ class Operation:
             metrics.OUTCOMES[outcome],
             float("nan") if took_ns is None else took_ns / 1e9,
             ended_at=time.time(),
-            thread=threading.get_ident(),
+            thread=get_ident(),
             arguments=named_kinds(kinds_of(args, kwargs)) if self._ring is not None else (),
             **known,
         )

@@ -6,7 +6,7 @@ import functools
 import inspect
 import weakref
 from collections.abc import Callable, Iterable
-from types import MethodType
+from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any
 
 import wrapt
@@ -77,12 +77,30 @@ class ReliabilityWrapper(wrapt.AutoObjectProxy):  # type: ignore[type-arg]
     def _self_protected(self, name: str, value: Any) -> Any:
         if is_protected(value, self._self_manager):
             return value
-        call = self._self_work(name, value)
-        self._self_calls[name] = (value, call)
+        if not _is_of_class(self.__wrapped__, name):
+            call = self._self_work(name, value)
+            self._self_calls[name] = (value, call)
+            return call
+        # Each stand-in has a class of its own: there it is found at once. The function itself is
+        # looked up for each call, so that one which somebody else puts there is the one called.
+        call = self._self_work(name, value, name)
+        setattr(type(self), name, staticmethod(call))
         return call
 
-    def _self_work(self, name: str, function: Any) -> Callable[..., Any]:
-        work = Work(self._self_operation(name), function, self.__wrapped__, _handing(self))
+    def __setattr__(self, name: str, value: Any) -> None:
+        self._self_forget(name)
+        super().__setattr__(name, value)
+
+    def __delattr__(self, name: str) -> None:
+        self._self_forget(name)
+        super().__delattr__(name)
+
+    def _self_forget(self, name: str) -> None:
+        if isinstance(vars(type(self)).get(name), staticmethod):
+            delattr(type(self), name)
+
+    def _self_work(self, name: str, function: Any, late: str = "") -> Callable[..., Any]:
+        work = Work(self._self_operation(name), function, self.__wrapped__, _handing(self), late)
         return _dressed(protected(work), function)
 
     def _self_operation(self, name: str) -> Operation:
@@ -202,6 +220,16 @@ def is_call(name: str, value: Any) -> bool:
         type(value) is MethodType
         or inspect.isroutine(value)
         or isinstance(value, functools.partial)
+    )
+
+
+def _is_of_class(component: Any, name: str) -> bool:
+    """Return whether a name is a function of the class that nothing of the object hides."""
+    kind = type(component)
+    return (
+        kind.__getattribute__ is object.__getattribute__  # type: ignore[comparison-overlap]
+        and isinstance(inspect.getattr_static(kind, name, None), FunctionType)
+        and name not in getattr(component, "__dict__", ())
     )
 
 
