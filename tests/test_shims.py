@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 
 import pytest
 from extension_support import Site
-from support import FIND_US, child_env
+from support import CHECKOUT, FIND_US, child_env
 
 APP = """
 class Loader:
     def load(self, folder):
-        return folder
+        return f"loaded {folder}"
 """
-SHIMS = """
-from modelmedic import shim
-
-@shim("acme-video>=2,<3")
-def load_all(self, folder):
-    return ["shimmed", folder]
+PAGE = (CHECKOUT / "docs" / "writing-recoveries.md").read_text(encoding="utf-8")
+EXAMPLE = re.search(r"^```python title=acme_shims.py\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)[
+    1
+]
+MORE = """
 
 @shim("acme-video<2")
 def load_old(self):
@@ -49,7 +49,7 @@ def ask(tmp_path):
                ("load_all", "load_old", "load_plain", "load_nothing")]  # fmt: skip
     entries.append("acme_video:Loader.load_broken = acme_gone:load")
     site.install("acme-video", "2.1", {}, acme_video=APP)
-    site.install("acme-shims", "1.0", {"modelmedic.shims": entries}, acme_shims=SHIMS)
+    site.install("acme-shims", "1.0", {"modelmedic.shims": entries}, acme_shims=EXAMPLE + MORE)
 
     def run(name):
         code = f"{FIND_US}sys.path.insert(0, {str(tmp_path / 'site')!r})\n{ASK}"
@@ -66,7 +66,7 @@ def ask(tmp_path):
 def test_a_shim_of_an_installed_package_heals_in_the_versions_it_is_for(ask):
     told = ask("load_all")
     assert (told["has"], told["early"], told["cured"]) == (True, False, True)
-    assert told["result"] == ["shimmed", "a"]
+    assert told["result"] == ["loaded a"]
     assert "acme-shims 1.0" in told["notes"][0]
     assert "acme-video>=2,<3" in told["notes"][0]
 

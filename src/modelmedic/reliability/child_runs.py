@@ -17,10 +17,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from modelmedic import caller, commands, rooms, runs
+from modelmedic import caller, commands, rooms
 from modelmedic.errors import CannotTell
 from modelmedic.limits import TimeoutManager
-from modelmedic.records import NAME
 
 # The folder an installer works in may hold a json.py: "" leaves sys.path before the first import
 # that could find it, and our own package comes first, also from a checkout that is not installed.
@@ -179,6 +178,9 @@ def _python() -> list[str]:
 
 def _read(done: commands.Completed, folder: Path) -> ChildRun:
     """Return what a run left; a record without its end is no verdict."""
+    from modelmedic import runs  # only a failure needs what reads a record
+    from modelmedic.records import NAME
+
     report = folder / NAME
     values: dict[str, Any] = {"exit_code": done.returncode, "seconds": done.seconds}
     try:

@@ -11,11 +11,10 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from modelmedic.errors import ModelmedicError
 from modelmedic.findings import EnhancedErrorCategory as Category
-from modelmedic.healing.classify import classify
 from modelmedic.healing.slots import (
     Failure,
     IRecoveryStrategy,
@@ -24,9 +23,6 @@ from modelmedic.healing.slots import (
     RetryWithBackoffStrategy,
 )
 from modelmedic.limits import TimeoutManager
-from modelmedic.profile.loader import DEFAULT, load_profile
-from modelmedic.profile.model import Profile
-from modelmedic.reliability import run_variables, subjects
 from modelmedic.reliability.child_runs import ChildRuns
 from modelmedic.reliability.declarations import Declaration
 from modelmedic.reliability.injections import Injections, is_absent, is_cured
@@ -35,6 +31,10 @@ from modelmedic.reliability.interfaces import IAutoRecoveryEngine, StrategyAttem
 from modelmedic.reliability.missing_methods import MissingMethod
 from modelmedic.reliability.shims import CURES
 from modelmedic.reliability.signatures import Call
+
+if TYPE_CHECKING:
+    from modelmedic.profile.model import Profile
+    from modelmedic.reliability.subjects import Subject
 
 Skipped = Mapping[type[IRecoveryStrategy], str]
 _STRATEGIES = RecoveryStrategyRegistry.strategies
@@ -151,6 +151,8 @@ class AutoRecoveryEngine(IAutoRecoveryEngine):
             profile = self._profile()
             if profile is None:
                 return False
+            from modelmedic.reliability import subjects
+
             meant = subjects.of_models(model_issues, profile)
             limits = [
                 _limit("model_download", gb) + _limit("file_hash", gb) for gb in meant.sizes_gb
@@ -165,6 +167,8 @@ class AutoRecoveryEngine(IAutoRecoveryEngine):
             dependency: "cv2", "opencv-python>=4", ...
             error: What its use raised; one that no package can cure is refused.
         """
+        from modelmedic.healing.classify import classify
+
         category = classify(error, "python")
         if category in _NO_MATTER_OF_PACKAGES:
             told = (
@@ -175,6 +179,8 @@ class AutoRecoveryEngine(IAutoRecoveryEngine):
             profile = self._profile()
             if profile is None:
                 return False
+            from modelmedic.reliability import subjects
+
             meant = subjects.of_dependency(dependency, profile)
             failure = self._failure(meant, _limit("dependency_install"), "--deep")
             return self._repair("dependency_failure", failure)
@@ -195,6 +201,8 @@ class AutoRecoveryEngine(IAutoRecoveryEngine):
             profile = self._profile()
             if profile is None:
                 return False
+            from modelmedic.reliability import subjects
+
             meant = subjects.of_network(context, profile)
             limits = [_limit("model_download", gb) for gb in meant.sizes_gb]
             limit = sum(limits) or _limit("network_test")
@@ -208,6 +216,8 @@ class AutoRecoveryEngine(IAutoRecoveryEngine):
     # -- trying -----------------------------------------------------------------------------------
 
     def _profile(self) -> Profile | None:
+        from modelmedic.profile.loader import DEFAULT, load_profile
+
         name = os.fspath(self.runs.profile or DEFAULT)
         try:
             return load_profile(name, cwd=Path.cwd())
@@ -215,7 +225,7 @@ class AutoRecoveryEngine(IAutoRecoveryEngine):
             self.attempts.append(StrategyAttempt("", "failed", str(error)))
             return None
 
-    def _failure(self, meant: subjects.Subject, limit: int, *options: str) -> InstallFailure:
+    def _failure(self, meant: Subject, limit: int, *options: str) -> InstallFailure:
         return InstallFailure(
             runs=self.runs,
             checks=meant.checks,
@@ -259,6 +269,8 @@ class AutoRecoveryEngine(IAutoRecoveryEngine):
         """Remember what the run set for itself; later runs of this engine are given it, too."""
         record = failure.last.record if failure.last is not None else None
         if record is not None:
+            from modelmedic.reliability import run_variables
+
             self.environment |= run_variables.of_run(record["run_id"], self.runs.state_path)
 
     def _refuse(self, family: str, why: str) -> bool:

@@ -17,12 +17,13 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cache, partial
-from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from modelmedic.errors import RecoveryRefused
-from modelmedic.healing.extensions import BadExtension, Extension
 from modelmedic.text import printable
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 GROUP = "modelmedic.shims"
 
@@ -50,6 +51,8 @@ class Shim:
 
     def refuse_version(self) -> None:
         """Raise `RecoveryRefused` unless the distribution is installed in a version it is for."""
+        from importlib.metadata import PackageNotFoundError, version
+
         from packaging.requirements import Requirement
 
         wanted = Requirement(self.requirement)
@@ -227,8 +230,10 @@ def _keys(component: object, method: str) -> Iterator[tuple[str, str]]:
 @cache
 def _installed() -> dict[tuple[str, str], tuple[EntryPoint, ...]]:
     """Return the entry points by class and method; the metadata is read once."""
+    from importlib.metadata import entry_points
+
     found: dict[tuple[str, str], tuple[EntryPoint, ...]] = {}
-    for entry in sorted(entry_points(group=GROUP), key=lambda each: str(Extension(each))):
+    for entry in sorted(entry_points(group=GROUP), key=lambda each: (each.name, each.value)):
         target, _dot, method = entry.name.rpartition(".")
         found[target, method] = (*found.get((target, method), ()), entry)
     return found
@@ -239,6 +244,8 @@ def _same(made: Shim) -> Shim:
 
 
 def _loaded(entry: EntryPoint) -> Shim:
+    from modelmedic.healing.extensions import BadExtension, Extension
+
     extension = Extension(entry)
     try:
         loaded = extension.load()
