@@ -41,6 +41,7 @@ LAYERS = (
         "patience",
         "pace",
         "http_answer",
+        "observations",
         "goodcopies",
     ),
     ("strategies",),

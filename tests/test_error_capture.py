@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 from support import CHECKOUT, child_env
 
-from modelmedic import GPUInfo
-from modelmedic.reliability import gathering, gpu_notes, installed, observations
+from modelmedic import GPUInfo, observations
+from modelmedic.reliability import gathering, gpu_notes, installed
 from modelmedic.reliability.capture import ErrorCapture
 from modelmedic.reliability.cpu_use import CpuUse, parse_stat
 from modelmedic.reliability.interfaces import StrategyAttempt
@@ -175,7 +175,7 @@ def test_code_that_cannot_be_read_in_time_costs_its_lines_not_the_trace(monkeypa
     ["machine.own_process", "machine.unchanging", "machine.own_memory_gb", "installed.versions_in",
      "chains.links", "chains.stack_trace", "chains.words", "remediation.sentences",
      "environment_names.kept", "summaries.of_call", "summaries.secrets_in_frames",
-     "observations.Observations.status", "gpu_notes.GpuNotes.latest"],
+     "observations.status", "gpu_notes.GpuNotes.latest"],
 )  # fmt: skip
 def test_a_part_that_breaks_is_a_note_and_the_rest_is_there(part, monkeypatch):
     def broken(*args, **kwargs):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import jsonschema
 import pytest
 from support import CHECKOUT, child_env
 
-from modelmedic import GPUInfo
+from modelmedic import GPUInfo, ReliabilityManager
 from modelmedic.errors import CannotTell, Unhealthy
 from modelmedic.findings import EnhancedErrorCategory as Category
 from modelmedic.healing.classify import known_failures
@@ -182,8 +183,6 @@ def test_an_errors_own_next_step_comes_first_then_what_its_number_says():
 @pytest.mark.once
 def test_each_command_that_is_printed_selects_checks():
     """Each ``-k`` expression in a sentence is one that picks at least one shipped check."""
-    import re
-
     text = " ".join(word for told in remediation.OF_CATEGORY.values() for word in told)
     commands = set(re.findall(r"`modelmedic (check|heal) -k (?:'([^']+)'|(\w+))", text))
     expressions = {quoted or bare for _command, quoted, bare in commands}
@@ -205,3 +204,40 @@ def test_threads_share_one_log_object(tmp_path):
     for thread in threads:
         thread.join(60)
     assert len(list(read(log.path))) == 6
+
+
+def test_a_manager_keeps_the_contexts_of_failed_calls_in_its_state_folder(tmp_path):
+    class Downloader:
+        def get(self, *, token):
+            raise LookupError(f"nothing for {token}")
+
+    manager = ReliabilityManager(state_dir=tmp_path / "state")
+    assert not (tmp_path / "state").exists()
+    with pytest.raises(LookupError):
+        manager.wrap_component(Downloader(), "downloader").get(token="not-for-your-eyes")
+    (record,) = read(tmp_path / "state" / "errors.jsonl")
+    jsonschema.validate(record, SCHEMA, cls=jsonschema.Draft202012Validator)
+    assert (record["component"], record["method"]) == ("Downloader", "get")
+    assert "eyes" not in json.dumps(record)
+
+
+def test_the_examples_of_the_page_run(tmp_path):
+    pages = ("docs/parts/error-context.md", "docs/installer-library.md")
+    page = next(CHECKOUT / name for name in pages if (CHECKOUT / name).is_file())
+    section = page.read_text("utf-8").partition("## The context of an error")[2]
+    section = section.partition("\n## ")[0]
+    examples = re.findall(r"^```python\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
+    assert len(examples) == 3
+    env = child_env(
+        PYTHONPATH=str(CHECKOUT / "src"), MODELMEDIC_STATE_DIR=str(tmp_path), PYTHONWARNINGS="error"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", "\n".join(examples)],
+        env=env, cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[0].endswith("of t5.pth, token ***")
+    assert lines[1] == "network"
+    assert lines[-2:] == ["fetching part 0", "fetching part 1"]
+    assert len(list(read(tmp_path / "errors.jsonl"))) == 1

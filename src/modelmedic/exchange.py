@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
 from modelmedic.http_answer import TransferFailed, TryAgain, chain, listed_sha256, told_words
+from modelmedic.observations import SEEN
 from modelmedic.patience import Deadline
 from modelmedic.text import printable
 
@@ -91,8 +92,9 @@ class Watch:
 
         def connect(connection: Any) -> None:
             watch.connection = connection
-            _await_name(connection.host)
-            kind.connect(connection)
+            with SEEN.connecting():
+                _await_name(connection.host)
+                kind.connect(connection)
 
         def putrequest(connection: Any, *args: Any, **options: Any) -> Any:
             watch.connection = connection  # a kept connection is not made anew
@@ -172,6 +174,7 @@ class Exchange:
     def __init__(self, tokens: Mapping[str, str], deadline: Deadline, sha256: str = "") -> None:
         self.is_listed = False  # whether the last answer's source lists the wanted sha256
         self._sha256 = sha256
+        self._arrived = [0]  # bytes of the answer that is read
         self._tokens = dict(tokens)
         self._watch = Watch(deadline)
         self._stack = contextlib.ExitStack()
@@ -208,7 +211,8 @@ class Exchange:
                     # The signed address of a content network has run out: ask for a new one.
                     raise TryAgain(f"{origin(url)} answers HTTP {answer.status_code}")
                 if answer.status_code not in _REDIRECTS or "Location" not in answer.headers:
-                    yield answer
+                    with SEEN.arriving() as self._arrived:
+                        yield answer
                     return
                 url = _target(url, answer.headers["Location"])
                 hops += 1
@@ -235,6 +239,7 @@ class Exchange:
             raise _judged(error) from error
         seconds = time.monotonic() - began
         self._watch.end()
+        self._arrived[0] += len(block or b"")
         return block or b"", seconds
 
     def _refuse_other(self, listed: str) -> bool:

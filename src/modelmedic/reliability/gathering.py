@@ -122,7 +122,7 @@ class Gathering:
             "chain", lambda: list(chains.links(error)), []
         )
         all_of_it = [error, *(link for _kind, link in links)]
-        self.part("network", lambda: observations.SEEN.note_errors(all_of_it), None)
+        self.part("network", lambda: observations.note_errors(all_of_it), None)
         category = self.part("category", self._category, None)
         remedies: list[str] = self.part(
             "remediation", lambda: remediation.sentences(all_of_it, category), []
@@ -162,7 +162,7 @@ class Gathering:
                 disk_usage_gb=space.used_gb,
                 cpu_usage_percent=busy,
                 gpu_memory_usage_mb=gpu.memory_used_mb if gpu else -1,
-                network_bandwidth_mbps=observations.SEEN.recent_mbps(),
+                network_bandwidth_mbps=observations.recent_mbps(),
                 open_file_handles=files,
             ),
             "network_status": part("network", _network_status, _NO_NETWORK),
@@ -256,4 +256,4 @@ class Gathering:
 
 def _network_status() -> NetworkStatus:
     settings = proxy.read_environment(os.environ).settings
-    return observations.SEEN.status(proxy_configured=bool(settings))
+    return observations.status(proxy_configured=bool(settings))
