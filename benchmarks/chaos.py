@@ -61,6 +61,7 @@ class Chaos:
     healed: int = 0
     refused: int = 0
     calms: int = 0
+    left_by_killed: int = 0
     broken: list[str] = field(default_factory=list)
 
     def cycle(self) -> None:
@@ -107,6 +108,8 @@ class Chaos:
             self._require(place.broken_promises(), place, f"calm {self.calms}", ended)
             self._require((f"{p} is wrong" for p in place.wrong_files()), place, "calm", ended)
             self._require(place.leftovers(), place, f"calm {self.calms}", ended)
+            left = [f"temporary {name} is left" for name in place.temporary()]
+            self._require(left, place, f"calm {self.calms}", ended)
         self._require(child.orphans(), place, f"calm {self.calms}", ended)
         print(f"calm {self.calms}: {self.resident.told()}", flush=True)
 
@@ -114,6 +117,11 @@ class Chaos:
         where = f"cycle {drawn.number}"
         self._require(place.broken_promises(), place, where, ended)
         self._require(place.false_claims(), place, where, ended)
+        left = place.temporary()
+        if ended.code < 0:
+            self.left_by_killed += len(left)
+        elif not drawn.limit:
+            self._require((f"temporary {name} is left" for name in left), place, where, ended)
         if ended.is_late:
             self._break(place, f"{where}: not done after {child.DEADLINE_SECONDS:.0f} s", ended)
         if counted > 1:
@@ -250,7 +258,8 @@ def _figures(chaos: Chaos) -> int:
         print(f"{title}: {', '.join(f'{n} {what}' for what, n in sorted(counter.items()))}")
     print(
         f"{chaos.cycles} cycles, {chaos.calms} times calm; {chaos.healed} findings healed, "
-        f"{chaos.refused} recoveries refused; {len(CANARIES)} files of a person in each install"
+        f"{chaos.refused} recoveries refused; {chaos.left_by_killed} temporary names that killed "
+        f"programs left; {len(CANARIES)} files of a person in each install"
     )
     print(chaos.resident.told())
     for sentence in chaos.broken[:20]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -116,14 +117,22 @@ class Place:
             if is_claim and subject in wrong:
                 yield f"{finding['check']} is {finding['outcome']}, and its bytes are wrong"
 
+    def temporary(self) -> list[str]:
+        """Return what lies in the folder for temporary files, and empty it.
+
+        What a program that was killed had there nobody can remove for it, pip's for one.
+        """
+        found = list(self.temp.iterdir())
+        for path in found:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        return [path.name for path in found]
+
     def leftovers(self) -> Iterator[str]:
-        """Yield what only a run at work has: scratch, parts, locks, temporary and open journals."""
+        """Yield what only a run at work has: scratch, parts, locks and open journals."""
         for path in self.root.rglob("*"):
             name = path.relative_to(self.root).as_posix()
             if name == LOCK or path.name.startswith(".modelmedic-probe-") or name.endswith(".part"):
                 yield f"{name} is left"
-        for path in self.temp.iterdir():
-            yield f"temporary {path.name} is left"
         for pending in journal.pending(self.state, self.root):
             yield f"the journal {pending} is not closed"
 

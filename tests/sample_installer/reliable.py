@@ -7,6 +7,7 @@ import os
 import sys
 
 import modelmedic
+from modelmedic import rooms
 from sample_installer.config_validator import ConfigValidator
 from sample_installer.dependency_manager import DependencyManager
 from sample_installer.error_handler import ErrorHandler
@@ -55,10 +56,11 @@ class Engine(modelmedic.AutoRecoveryEngine):
         super().__init__(
             profile=order.profile, install_dir=order.install_dir, options=("--stage=installed",)
         )
-        self.hub = order.hub
+        self.order = order
 
     def recover_network_failures(self, operation: str, context: dict) -> bool:
-        is_recovered = super().recover_network_failures(operation, {"url": self.hub, **context})
+        url = self.order.registrar if operation == "register" else self.order.hub
+        is_recovered = super().recover_network_failures(operation, {"url": url, **context})
         os.environ.update(self.environment)
         return is_recovered
 
@@ -83,27 +85,32 @@ def install(order: Order) -> int:
         )
     )
     try:
-        with contextlib.closing(manager):
-            prepare(order, engine)
-            order.model.mkdir(parents=True, exist_ok=True)
-            with modelmedic.TemporaryFiles(order.install_dir) as temporary:
-                installer(order, errors, manager, temporary).install()
+        with (
+            contextlib.closing(manager),
+            modelmedic.TemporaryFiles(order.install_dir) as temporary,
+        ):
+            prepare(order, engine, temporary)
+            installer(order, errors, manager, temporary).install()
             tell_losses(left_out, engine)
     except Exception as error:  # noqa: BLE001 - the last words of an ordinary installer
         errors.report(error)
+        if isinstance(error, AttributeError) and not getattr(error, "__notes__", ()):
+            tell_advice(error, engine)
         return 1
     sys.stdout.write("complete\n")
     return 0
 
 
-def prepare(order: Order, engine: modelmedic.AutoRecoveryEngine) -> None:
+def prepare(order: Order, engine: Engine, temporary: modelmedic.TemporaryFiles) -> None:
     """Refuse what cannot work, and put in order what an earlier installation left.
 
     Raises:
         NotReady: Says what is wrong with the machine.
     """
+    reports = temporary.folder(rooms.state_dir() / f"reports-{os.getpid()}")
+    engine.runs.report_dir = reports  # goes with us, also after a kill
     validator = modelmedic.PreInstallationValidator(
-        profile=order.profile, install_dir=order.install_dir
+        profile=order.profile, install_dir=order.install_dir, report_dir=reports
     )
     for result in (validator.validate_permissions(), validator.validate_system_requirements()):
         wrong = [f"{each['what']} {each['next']}" for each in blockers(result)]
@@ -146,6 +153,7 @@ def installer(
     own = ("prepare_folder", "register")  # it calls them itself, which no wrapper sees
     modelmedic.instrument(MainInstaller, manager, names=own)
     downloader = ModelDownloader(order)
+    order.model.mkdir(parents=True, exist_ok=True)
     unfinished = temporary.folder("model/.unfinished")  # goes with us, also after a kill
     downloader.part_of = lambda path: unfinished / path.replace("/", "--")
     parts = DependencyManager(order), downloader, ConfigValidator(order)
@@ -158,6 +166,13 @@ def tell_losses(left_out: list[str], engine: modelmedic.AutoRecoveryEngine) -> N
     around = [f"{each.strategy}: {each.note}" for each in engine.attempts if _is_loss(each)]
     for loss in [*left_out, *around]:
         sys.stdout.write(f"degraded: {loss}\n")
+
+
+def tell_advice(error: AttributeError, engine: Engine) -> None:
+    """Say what a person can do about a method that a component lacks, when nothing cures it."""
+    engine.recover_missing_methods(error.obj, error.name)
+    for attempt in engine.attempts:
+        sys.stderr.write(f"{attempt.strategy}: {attempt.verdict}: {attempt.note}\n")
 
 
 def _is_loss(attempt: modelmedic.StrategyAttempt) -> bool:

@@ -267,11 +267,11 @@ class Decisions:
     ) -> bool:
         if call.has_yielded:
             return False
-        return (
-            call.declaration.is_idempotent
-            or is_about(error, call)
-            or self._may_repeat(call, error, category)
-        )
+        if call.declaration.is_idempotent or is_about(error, call):
+            return True
+        # No repair takes back what the call may have done: "once" means once after it as well.
+        most = call.declaration.tries
+        return (most is None or call.tries < most) and self._may_repeat(call, error, category)
 
     # -- telling ----------------------------------------------------------------------------------
 
