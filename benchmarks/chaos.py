@@ -85,6 +85,8 @@ class Chaos:
             )
             if drawn.command == "check" and ended.code >= 0 and place.listing() != before:
                 self._break(place, f"cycle {self.cycles}: a check changed the install", ended)
+        if ended.code < 0:  # what it had started goes on, and may end in peace
+            self.ended["late orphan killed"] += len(child.orphans())
         self._count(drawn.command, ended)
         told = f"{drawn.told()}: exit {ended.code}, {ended.seconds:.1f} s"
         print(told, flush=True)
