@@ -221,7 +221,7 @@ def _compare(
 
 def with_leaks(*args: object, **kwargs: object) -> Outcome:
     """Make a run and note what it left behind: objects, threads, memory."""
-    stress(2_000, 1.0, 1, *args[3:], **kwargs)  # imports, caches, the first capture
+    stress(500, 1.0, 1, *args[3:], **kwargs)  # imports, caches, the first capture
     gc.collect()
     tracemalloc.start()
     before, threads = (len(gc.get_objects()), threading.active_count())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,10 +13,13 @@ from modelmedic.errors import CannotTell, Unhealthy
 from modelmedic.facts import (
     access_words,
     answers,
+    clock,
+    coverage,
     hub_access,
     local_proof,
     network,
     network_words,
+    offline_cause,
     package_index,
     proxy,
 )
@@ -80,13 +84,16 @@ def _of_dead_proxy(facts: FactBook, setting: proxy.ProxySetting) -> network_word
 
 @pytest.mark.check("network.dns", area="network", severity="major")
 @pytest.mark.recover(
-    "network_failure", using=["wait_and_ask_again", "configure_proxy", "work_offline"]
+    "network_failure",
+    using=["wait_and_ask_again", "configure_proxy", "use_alternative_endpoint", "work_offline"],
 )
 def test_name_of_the_server_is_found(
     facts: FactBook, context: Context, endpoint: Endpoint, degraded: Degraded
 ) -> None:
     """The server's name is found."""
     _online(context)
+    if cause := offline_cause.of_other_name(facts, endpoint):
+        pytest.skip(f"No name server answers, as {cause} says.")
     _stage(facts, endpoint, network.read_dns, degraded)
 
 
@@ -94,7 +101,8 @@ def test_name_of_the_server_is_found(
     "network.tcp", area="network", needs=["network.proxy", "network.dns"], severity="major"
 )
 @pytest.mark.recover(
-    "network_failure", using=["wait_and_ask_again", "configure_proxy", "work_offline"]
+    "network_failure",
+    using=["wait_and_ask_again", "configure_proxy", "use_alternative_endpoint", "work_offline"],
 )
 def test_server_takes_connections(
     facts: FactBook, context: Context, endpoint: Endpoint, degraded: Degraded
@@ -105,7 +113,15 @@ def test_server_takes_connections(
 
 
 @pytest.mark.check("network.tls", area="network", needs=["network.tcp"], severity="major")
-@pytest.mark.recover("network_failure", using=["wait_and_ask_again", "work_offline"])
+@pytest.mark.recover(
+    "network_failure",
+    using=[
+        "wait_and_ask_again",
+        "trust_by_system_store",
+        "use_alternative_endpoint",
+        "work_offline",
+    ],
+)
 def test_server_proves_who_it_is(
     facts: FactBook, context: Context, endpoint: Endpoint, degraded: Degraded
 ) -> None:
@@ -116,7 +132,8 @@ def test_server_proves_who_it_is(
 
 @pytest.mark.check("network.http", area="network", needs=["network.tls"], severity="major")
 @pytest.mark.recover(
-    "network_failure", using=["wait_and_ask_again", "configure_proxy", "work_offline"]
+    "network_failure",
+    using=["wait_and_ask_again", "configure_proxy", "use_alternative_endpoint", "work_offline"],
 )
 def test_server_answers_as_itself(
     facts: FactBook, context: Context, endpoint: Endpoint, degraded: Degraded
@@ -126,6 +143,8 @@ def test_server_answers_as_itself(
     fact = _stage(facts, endpoint, network.read_http, degraded)
     words = network_words.of_answer(endpoint, fact) if fact else None
     if words:
+        endpoint = coverage.spared(facts, endpoint)
+        words = coverage.with_stand_in(facts, endpoint, words)
         _lost(facts, endpoint, words, degraded, status=fact.status, redirect=fact.redirect)
 
 
@@ -166,9 +185,13 @@ def _stage(
     """Return the fact of a stage that succeeded; None when an optional server's did not."""
     fact = network.reach(facts, endpoint, stage)
     if fact.failure is not None:
+        endpoint = coverage.spared(facts, endpoint)
         if not network.is_of(stage, fact) and (not endpoint.is_required or _works_offline(facts)):
             pytest.skip("This server is not needed, and was lost at an earlier stage.")
         words = network_words.of_failure(endpoint, fact)
+        if getattr(fact, "is_clock_off", False):
+            words = replace(words, next_step=clock.cure(facts))
+        words = coverage.with_stand_in(facts, endpoint, words)
         _lost(facts, endpoint, words, degraded, kind=fact.failure.kind, detail=fact.failure.detail)
         return None
     if loss := network_words.loss_in(endpoint, fact):
@@ -244,7 +267,7 @@ def _is_open_without(facts: FactBook, endpoint: Endpoint) -> bool:
 
 
 @pytest.mark.check("network.hub-access", area="network", needs=["network.http"], severity="major")
-@pytest.mark.guidance("docs/checks.md#network-hub-access")
+@pytest.mark.recover("network_failure", using=["use_alternative_endpoint"])
 def test_hub_gives_out_the_models(
     facts: FactBook, context: Context, endpoint: Endpoint, degraded: Degraded
 ) -> None:
@@ -264,30 +287,11 @@ def test_hub_gives_out_the_models(
         facts.get(hub_access.read_token)  # its own deadline, before the repos' begins
     for source, file in wanted:
         repo = facts.get(hub_access.read_repo, endpoint, source, file)
-        words = access_words.of_repo(repo, answer.origin) or _of_lost_storage(facts, endpoint, repo)
+        words = access_words.of_repo(repo, answer.origin) or coverage.of_lost_storage(
+            facts, endpoint, repo
+        )
         if words:
             _lost(facts, endpoint, words, degraded, repo=repo.repo, status=repo.answer.status)
-
-
-def _of_lost_storage(
-    facts: FactBook, hub: Endpoint, repo: hub_access.RepoFact
-) -> network_words.Words | None:
-    """Return why the server that holds the bytes is out of reach; None when it is not."""
-    if not repo.storage:
-        return None
-    storage = Endpoint(f"storage of {hub.name}", repo.storage, "other")
-    fact = network.reach(facts, storage, network.read_tls)
-    if fact.failure is None:
-        return None
-    words = network_words.of_failure(storage, fact)
-    is_mirrored = bool(facts.get(network.read_dns, hub).setting)
-    return network_words.Words(
-        f"The Hub answers, and sends downloads of {printable(repo.repo)} on to {repo.storage}. "
-        f"{words.what}",
-        words.why,
-        words.next_step,
-        access_words.DATA_PLANE_ID if is_mirrored else words.failure_id,
-    )
 
 
 @pytest.mark.check("network.rate-limit", area="network", severity="minor")
@@ -346,6 +350,8 @@ def test_package_index_answers(
             "It can install nothing.",
             f"{fact.python} -m pip config debug   shows where no-index is set.",
         )
+    if cause := offline_cause.of_index(facts, fact):
+        pytest.skip(f"No name server answers, as {cause} says.")
     lost = [
         (place, words) for place in fact.places if (words := access_words.of_place(place, fact))
     ]

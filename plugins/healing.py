@@ -17,7 +17,6 @@ from modelmedic.errors import (
     RecoveryRefused,
 )
 from modelmedic.examination import Examination
-from modelmedic.facts import setting_source
 from modelmedic.findings import Attempt, Outcome
 from modelmedic.healing import effectiveness, extensions
 from modelmedic.healing.classify import classify
@@ -49,7 +48,6 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     if found is not None:
         found.interrupts.remove()
         OF_THIS_RUN.put_all_back()
-        setting_source.forget_typed()
 
 
 @pytest.fixture

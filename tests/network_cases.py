@@ -5,13 +5,17 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
-from network_support import Reply, refusing_port, serving
+import certifi
+import trustme
+from network_support import Reply, refusing_port, server_context, serving
 from proxy_support import HubProxy
+from toxic_proxy_support import toxic_proxy
 
 from modelmedic.testing.conformance import Case
 from modelmedic.testing.hub import demo_hub
 
 PROFILE = str(Path(__file__).parent / "conformance_profiles" / "behind-a-proxy.toml")
+TLS_PROFILE = str(Path(__file__).parent / "conformance_profiles" / "behind-tls.toml")
 SHARD = "model/diffusion_pytorch_model-00002-of-00003.safetensors"
 CALM = tuple(
     (spelled, "")
@@ -76,7 +80,59 @@ def let_the_server_limit(install):
     _running[install.parent].is_limited = True
 
 
+@contextlib.contextmanager
+def led_astray(folder, is_broken):
+    """A proxy knows the Hub; HF_ENDPOINT names a server that is gone, where broken."""
+    with behind_a_proxy(folder, is_broken=False) as variables:
+        gone = f"http://127.0.0.1:{refusing_port()}"
+        yield variables | {"NO_PROXY": "127.0.0.1", "HF_ENDPOINT": gone if is_broken else ""}
+
+
+@contextlib.contextmanager
+def intercepted(folder, is_broken):
+    """A company opens TLS; its root stands in one setting, and not in the one that comes first."""
+    company, root = trustme.CA(), folder / "company-root.pem"
+    company.cert_pem.write_to_path(root)
+    tls = server_context(company.issue_cert("hub.test"))
+    with demo_hub() as hub, toxic_proxy(int(hub.endpoint.rpartition(":")[2]), tls=tls) as front:
+        proxy = HubProxy({"hub.test:443": front.port})
+        _running[folder] = root
+        try:
+            first = certifi.where() if is_broken else str(root)
+            yield {
+                "https_proxy": proxy.url,
+                "REQUESTS_CA_BUNDLE": first,
+                "SSL_CERT_FILE": str(root),
+            }
+        finally:
+            proxy.close()
+
+
+def let_nobody_trust_it(install):
+    trustme.CA().cert_pem.write_to_path(_running[install.parent])
+
+
 CASES = (
+    Case(
+        recovery="use_alternative_endpoint",
+        check="network.tcp[demo-hub]",
+        category="network",
+        outside=led_astray,
+        spoil=let_the_proxy_forbid,
+        leaves="degraded",
+        profile=PROFILE,
+        environ=CALM,
+    ),
+    Case(
+        recovery="trust_by_system_store",
+        check="network.tls[demo-hub]",
+        category="network",
+        outside=intercepted,
+        spoil=let_nobody_trust_it,
+        leaves="degraded",
+        profile=TLS_PROFILE,
+        environ=CALM,
+    ),
     Case(
         recovery="configure_proxy",
         check="network.proxy",

@@ -37,6 +37,7 @@ LAYERS = (
         "transfer",
         "ranges",
         "received",
+        "addresses",
         "exchange",
         "patience",
         "pace",
@@ -45,7 +46,7 @@ LAYERS = (
         "goodcopies",
     ),
     ("strategies",),
-    ("healing", "reliability.interfaces", "monitor", "history"),
+    ("healing", "reliability.interfaces", "reliability.disk_watch", "monitor", "history"),
     # Its children meet the journal of a repair, which lies above the rest of the test kit.
     (
         "testing.conformance",

@@ -224,6 +224,18 @@ def test_the_driver_is_asked_beside_the_first_failure_and_told_of_in_the_next(mo
     assert captured(ValueError()).system_info.gpu_info.name == "RTX 4090"
 
 
+def test_the_first_card_that_answers_is_the_one_of_the_context():
+    from modelmedic.facts.gpu import Gpu, Gpus
+
+    gib = 1 << 30
+    lost = Gpu(0, "RTX 3060", error_code=15)
+    well = Gpu(1, "RTX 4090", memory_total_bytes=24 * gib, memory_used_bytes=gib // 2)
+    found = gpu_notes.first_card(Gpus("nvml", driver_version="560.1", gpus=(lost, well)))
+    assert found == GPUInfo("RTX 4090", 24576, 512, "560.1", count=2)
+    assert gpu_notes.first_card(Gpus("nvml", gpus=(Gpu(0, "A"),))).memory_total_mb == -1
+    assert gpu_notes.first_card(Gpus("nvml", gpus=(lost,))) is None
+
+
 def test_the_network_is_what_was_seen():
     before = captured(ValueError()).network_status
     assert (before.connectivity, before.dns_resolution) == (True, True)
@@ -281,14 +293,18 @@ def test_the_name_of_the_processor_is_read_from_recorded_texts():
 
 
 def test_a_reading_goes_on_in_a_child_that_was_forked_meanwhile():
-    hung = threading.Event()
-    reading = Reading("x", lambda: hung.wait(30))
+    begun, hung = threading.Event(), threading.Event()
+    reading = Reading("x", lambda: begun.set() or hung.wait(30))
     reading.start()
+    assert begun.wait(30)
     reading._process = -1  # as in the child: the flag is there, the thread is not
-    hung.set()
-    reading.start()
-    assert reading.wait(time.monotonic() + 30)
-    assert reading.value is True
+    reading._read = lambda: "read anew"
+    try:
+        reading.start()
+        assert reading.wait(time.monotonic() + 20)
+        assert reading.value == "read anew"
+    finally:
+        hung.set()
 
 
 def test_many_threads_capture_at_once_and_each_gets_its_own_error():

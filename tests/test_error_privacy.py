@@ -189,6 +189,7 @@ def test_nothing_of_a_hostile_value_is_run():
 
 def test_values_are_described_never_shown():
     class Point:
+        __module__ = "numpy.planted"
         shape = property(lambda self: (3,))
 
     described = {
@@ -283,7 +284,14 @@ def test_a_huge_message_and_a_deep_recursion_are_cut():
     def deep():
         deep()
 
+    def ping():
+        pong()
+
+    def pong():
+        ping()
+
     assert len(context_of(deep).stack_trace) < 21_000
+    assert context_of(ping).stack_trace.count("in pong") <= 20, "the innermost 40 frames"
     huge = ValueError("x" * 50_000_000)
     context = context_of(lambda: (_ for _ in ()).throw(huge))
     assert len(everything(context)) < 200_000

@@ -139,7 +139,8 @@ def test_a_family_has_its_own_recoveries_and_those_of_its_strategies(registry):
     ]  # fmt: skip
     assert [entry.name for entry in registry.for_family("network_failure")] == [
         "copy_identical_file", "refetch_model_file", "fetch_from_alternative_source",
-        "wait_and_ask_again", "configure_proxy", "work_offline",
+        "wait_and_ask_again", "configure_proxy", "trust_by_system_store",
+        "use_alternative_endpoint", "work_offline",
     ]  # fmt: skip
     assert registry.for_family("missing_method") == []
 

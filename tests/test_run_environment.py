@@ -121,7 +121,6 @@ def test_what_cannot_be_read_from_its_source_is_told_and_the_rest_taken_over(sho
         )
     )  # fmt: skip
     OF_THIS_RUN.put_all_back()
-    setting_source.forget_typed()
     assert Engine(context, told=told.append).adopt()
     assert (os.environ.get("MM_ONE"), os.environ.get("MM_TWO")) == (None, "1")
     assert "network.proxy does not hold in this process" in told[0]

@@ -22,7 +22,7 @@ from time_limit_support import (
 )
 
 from modelmedic.errors import OperationTimedOut
-from modelmedic.interruption import CLOCK
+from modelmedic.interruption import CLOCK, Alarm, Clock, OutOfTime
 from modelmedic.limits import TimeoutManager
 
 STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(flush=True); time.sleep(60)"
@@ -211,12 +211,21 @@ def test_of_nested_limits_the_tighter_one_ends_it_and_says_so(tighter):
     assert f"the tighter one beside {other} (60 s)" in str(caught.value)
 
 
-def test_of_two_limits_that_are_over_the_one_that_was_over_first_is_named():
-    with pytest.raises(OperationTimedOut) as caught, limit(0.02, "outer"), limit(0.04, "inner"):  # noqa: PT012
-        with CLOCK.held():
-            time.sleep(0.1)  # both are over before anything may ring
-        time.sleep(LONG)
-    assert caught.value.operation == "outer"
+@pytest.mark.parametrize("is_outer_tighter", [True, False])
+def test_of_two_limits_that_are_over_the_one_that_was_over_first_rings(is_outer_tighter):
+    class Silent:
+        def set(self, _seconds):
+            pass
+
+    clock, outer, inner = Clock(), Alarm(1), Alarm(1)
+    clock._bell, clock._alarms = Silent(), [outer, inner]
+    outer.until, inner.until = (1.0, 2.0) if is_outer_tighter else (2.0, 1.0)  # long ago
+    with clock.held():
+        clock._hear(None)
+    outer.at = inner.at = 0.0
+    with pytest.raises(OutOfTime) as caught:
+        clock._hear(None)
+    assert caught.value.alarm is (outer if is_outer_tighter else inner)
 
 
 def test_after_an_inner_limit_the_outer_one_still_holds():

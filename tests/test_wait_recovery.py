@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import time
 
 import pytest
@@ -89,12 +90,14 @@ def test_a_connection_that_is_reset_once_is_waited_for(desk):
 
 
 def test_a_server_that_stays_in_trouble_stays_failed(desk):
+    shutil.rmtree(desk.install / "model")  # else the run could go on offline
     with serving(Reply(503)) as server:
         failed = run(desk, server.url, "--heal", "-k", "test_server_answers")
         asked = [each for each in server.seen if "/revision/" in each.target]
     finding = failed.finding(HTTP_CHECK)
     assert finding["outcome"] == "failed"
-    assert finding["attempts"][0]["verdict"] == "not healed"
+    verdicts = {each["recovery"]: each["verdict"] for each in finding["attempts"]}
+    assert verdicts["wait_and_ask_again"] == "not healed"
     assert len(asked) >= 1 + 3 + 1, "the check, each wait, the check again"
 
 
@@ -182,6 +185,19 @@ def test_only_what_passes_is_waited_for(tmp_path, monkeypatch, reply, waits):
             return
         (operation,) = network.plan_wait(facts, "hub")
     assert operation.least_seconds == (7 if reply.status == 429 else 0)
+
+
+def test_the_waits_are_those_of_the_one_pace(tmp_path, monkeypatch):
+    calm(monkeypatch)
+    with serving(Reply(503)) as server:
+        endpoint = Endpoint("hub", server.url, "hub")
+        facts = make_facts(tmp_path, make_profile(endpoints=(endpoint,)))
+        (operation,) = network.plan_wait(facts, "hub")
+        assert operation.waits_seconds == (2, 4, 8)
+        monkeypatch.setenv("MODELMEDIC_RETRY_TRIES", "2")
+        monkeypatch.setenv("MODELMEDIC_RETRY_FIRST_SECONDS", "1")
+        (operation,) = network.plan_wait(facts, "hub")
+        assert operation.waits_seconds == (1, 2)
 
 
 def test_a_wait_that_is_too_long_for_a_run_is_refused_with_the_time(tmp_path, monkeypatch):

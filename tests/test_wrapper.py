@@ -36,7 +36,13 @@ def test_a_stand_in_is_of_the_class_of_its_component(made):
 
 
 def test_operators_and_protocols_go_straight_through(made, manager):
-    assert (len(made), list(made), "b" in made, made[4], bool(made)) == (3, ["a", "b", "c"], True, 4, True)
+    assert (len(made), list(made), "b" in made, made[4], bool(made)) == (
+        3,
+        ["a", "b", "c"],
+        True,
+        4,
+        True,
+    )
     assert made == Downloader()
     assert hash(made) == 5
     assert set(dir(Downloader())) <= set(dir(made))
@@ -174,7 +180,9 @@ def test_an_error_inside_with_reaches_the_exit(made):
     "copying", [pickle.dumps, copy.copy, copy.deepcopy], ids=["pickle", "copy", "deepcopy"]
 )
 def test_copying_a_stand_in_is_refused_in_words(made, copying):
-    with pytest.raises(CannotWrap, match=r"stand-in for Downloader cannot be .*Next: .*__wrapped__"):
+    with pytest.raises(
+        CannotWrap, match=r"stand-in for Downloader cannot be .*Next: .*__wrapped__"
+    ):
         copying(made)
 
 
@@ -256,7 +264,12 @@ def test_instrumenting_takes_every_kind_of_method(manager):
             yield 3
 
     undo = instrument(Kinds, manager)
-    assert (Kinds.still(1), Kinds().of_class(), asyncio.run(Kinds().later()), list(Kinds().lines())) == (1, "Kinds", 2, [3])
+    assert (
+        Kinds.still(1),
+        Kinds().of_class(),
+        asyncio.run(Kinds().later()),
+        list(Kinds().lines()),
+    ) == (1, "Kinds", 2, [3])
     for name in ("still", "of_class", "later", "lines"):
         assert counts(manager, name, "Kinds") == {"successes": 1}, name
     undo()
@@ -265,8 +278,12 @@ def test_instrumenting_takes_every_kind_of_method(manager):
 
 @pytest.mark.parametrize(
     ("wrong", "names", "said"),
-    [(5, None, "no class"), (int, None, "int"), (Downloader, ["nothing"], "defines no method nothing")],
+    [
+        (5, None, "no class"),
+        (int, None, "int"),
+        (Downloader, ["nothing"], "defines no method nothing"),
+    ],
 )
 def test_what_cannot_be_instrumented_is_said(manager, wrong, names, said):
     with pytest.raises(CannotWrap, match=said):
-        instrument(wrong, manager, names if names else ["bit_length"] if wrong is int else None)
+        instrument(wrong, manager, names or (["bit_length"] if wrong is int else None))

@@ -10,16 +10,11 @@ import sys
 
 import pytest
 import wrapper_support
-from wrapper_support import Downloader, Engine, counts, notes, policy, raised, reset
+from wrapper_support import Downloader, counts, notes, policy, raised, reset
 
 from modelmedic import (
-    BreakerSettings,
-    CallRejected,
     Choice,
-    Declaration,
-    RecoveryAction,
     ReliabilityManager,
-    UnknownErrorType,
 )
 
 
@@ -109,7 +104,12 @@ def test_what_is_declared_idempotent_is_tried_again_after_any_failure(made, mana
 
 @pytest.mark.parametrize(
     "error",
-    [OSError(errno.ENOSPC, "full"), PermissionError(errno.EACCES, "no"), TypeError("a typo"), MemoryError()],
+    [
+        OSError(errno.ENOSPC, "full"),
+        PermissionError(errno.EACCES, "no"),
+        TypeError("a typo"),
+        MemoryError(),
+    ],
     ids=repr,
 )
 def test_repeating_does_not_cure_these_even_where_it_is_allowed(made, manager, error):
@@ -223,6 +223,7 @@ def test_a_failure_inside_is_captured_and_written_once(tmp_path):
     assert events[1].context is None
     assert events[0].correlation_id == events[1].correlation_id != ""
     assert len(caught[0].__notes__) == 1
+    assert len(manager.journal.path.read_text().splitlines()) == 1
 
 
 def test_a_full_budget_ends_the_retries(tmp_path):
@@ -235,15 +236,27 @@ def test_a_full_budget_ends_the_retries(tmp_path):
     assert "used up" in notes(caught[0])
 
 
+def test_who_listens_to_the_policy_hears_of_each_wait(tmp_path):
+    heard = []
+    manager = wrapper_support.manager(tmp_path, retry=policy(told=heard.append))
+    made = manager.wrap_component(Downloader(), "downloader")
+    made.failing["fetch"] = [reset(), reset()]
+    made.fetch()
+    assert [(one.operation, one.tries_done) for one in heard] == [
+        ("Downloader.fetch", 1),
+        ("Downloader.fetch", 2),
+    ]
+
+
 @pytest.mark.parametrize(
     ("choice", "ran"), [(Choice.RETRY, 3), (Choice.FEWER, 2), (Choice.SKIP, 1), (Choice.ABORT, 1)]
 )
 def test_the_persons_choice_is_kept(tmp_path, choice, ran):
-    class Person:
-        asked = []
+    asked = []
 
+    class Person:
         def choose(self, failure_text):
-            self.asked.append(failure_text)
+            asked.append(failure_text)
             return choice
 
     manager = wrapper_support.manager(tmp_path, retry=policy(chooser=Person()))
@@ -252,206 +265,7 @@ def test_the_persons_choice_is_kept(tmp_path, choice, ran):
     with raised(ConnectionError):
         made.fetch()
     assert made.ran == ["fetch"] * ran
-    assert "Downloader.fetch failed" in Person.asked[-1]
-
-
-# -- the engine ---------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("error", "asked"),
-    [
-        (ModuleNotFoundError("No module named 'cv2'", name="cv2"), ("dependency", "cv2")),
-        (FileNotFoundError(errno.ENOENT, "x", "a"), None),
-    ],
-    ids=["dependency", "system"],
-)
-def test_the_engine_is_asked_by_family(tmp_path, error, asked):
-    engine = Engine()
-    made = wrapper_support.manager(tmp_path, engine=engine).wrap_component(Downloader(), "d")
-    made.failing["fetch"] = [error]
-    with raised(type(error)):
-        made.fetch()
-    assert [one[:2] for one in engine.asked] == ([asked] if asked else [])
-
-
-def test_after_a_repair_only_what_may_be_repeated_is_repeated(tmp_path):
-    engine = Engine(heals=True)
-    manager = wrapper_support.manager(tmp_path, engine=engine)
-    made = manager.wrap_component(Downloader(), "d")
-    for method in ("fetch", "verify"):
-        made.failing[method] = [ModuleNotFoundError("No module named 'cv2'", name="cv2") for _n in range(3 if method == "verify" else 1)]
-    with raised(ModuleNotFoundError) as caught:
-        made.fetch()
-    assert "A repair worked. Next: call it again" in notes(caught[0])
-    made.failing["verify"] = made.failing["verify"][:1]
-    manager.declare("d", "verify", tries=1)
-    assert made.verify() == "verified"
-    assert counts(manager, "verify") == {"degraded": 1, "retried": 1}
-    assert len(engine.asked) == 2
-
-
-def test_the_network_is_repaired_when_the_retries_are_over(tmp_path):
-    engine = Engine(heals=True)
-    manager = wrapper_support.manager(tmp_path, engine=engine)
-    made = manager.wrap_component(Downloader(), "d")
-    made.failing["fetch"] = [reset() for _number in range(3)]
-    assert made.fetch() == "file"
-    assert [(one[0], one[2]["retry_count"]) for one in engine.asked] == [("network", 2)]
-    assert counts(manager, "fetch") == {"degraded": 1, "retried": 3}
-
-
-def test_an_engine_that_fails_hides_nothing(tmp_path):
-    class Broken(Engine):
-        def recover_dependency_failures(self, dependency, error):
-            raise RuntimeError("the engine is broken")
-
-    made = wrapper_support.manager(tmp_path, engine=Broken()).wrap_component(Downloader(), "d")
-    error = ModuleNotFoundError("No module named 'cv2'", name="cv2")
-    made.failing["fetch"] = [error]
-    with raised(ModuleNotFoundError) as caught:
-        made.fetch()
-    assert caught[0] is error
-    assert "The engine itself failed: RuntimeError: the engine is broken" in notes(error)
-
-
-def test_a_declared_cure_is_applied_when_the_method_is_called(tmp_path):
-    engine = Engine(heals=True, cures={"fetch_all": lambda *names: list(names)})
-    manager = wrapper_support.manager(tmp_path, engine=engine)
-    made = manager.wrap_component(Downloader(), "d")
-    assert hasattr(made, "fetch_all")
-    assert not hasattr(made, "fetch_none")
-    assert engine.asked == []
-    assert made.fetch_all("a", "b") == ["a", "b"]
-    assert [one[0] for one in engine.asked] == ["missing"]
-    assert made.fetch_all() == []
-    assert len(engine.asked) == 1
-    assert counts(manager, "fetch_all") == {"degraded": 2}
-
-
-def test_a_cure_that_fails_leaves_the_ordinary_error(tmp_path):
-    engine = Engine(heals=False, cures={"fetch_all": None})
-    manager = wrapper_support.manager(tmp_path, engine=engine)
-    made = manager.wrap_component(Downloader(), "d")
-    with raised(AttributeError) as caught:
-        made.fetch_all()
-    assert str(caught[0]) == "'Downloader' object has no attribute 'fetch_all'"
-    assert "No declared cure" in notes(caught[0])
-    assert counts(manager, "fetch_all") == {"failures": 1}
-
-
-def test_a_typo_inside_a_method_is_no_missing_method(tmp_path):
-    engine = Engine(heals=True, cures={"fetch": None, "ranks": None})
-    manager = wrapper_support.manager(tmp_path, engine=engine)
-
-    class Sloppy:
-        names = ()
-
-        def fetch(self):
-            return self.names.ranks
-
-    with raised(AttributeError):
-        manager.wrap_component(Sloppy(), "sloppy").fetch()
-    assert engine.asked == []
-
-
-# -- the breaker --------------------------------------------------------------------------------------
-
-
-def test_an_open_breaker_rejects_apart_and_closes_after_one_good_call(tmp_path, monkeypatch):
-    clock = [100.0]
-    monkeypatch.setattr("circuitbreaker.monotonic", lambda: clock[0])
-    manager = wrapper_support.manager(tmp_path, breaker=BreakerSettings(failures=2, seconds=30))
-    made = manager.wrap_component(Downloader(), "d")
-    made.failing["fetch"] = [ValueError("1"), ValueError("2")]
-    for _call in range(2):
-        with raised(ValueError):
-            made.fetch()
-    with pytest.raises(CallRejected, match=r"Downloader.inner was not called: .* 2 calls failed in a row.*Next:.*30 s"):
-        made.inner()
-    assert manager.health("Downloader").state == "failing"
-    assert counts(manager, "inner") == {"rejected": 1}
-    assert counts(manager, "fetch") == {"failures": 2}
-    clock[0] += 31
-    assert made.inner() == "inner"
-    assert made.fetch() == "file"
-    assert manager.health("Downloader").breaker == "closed"
-
-
-def test_one_call_at_a_time_tries_a_half_open_breaker(tmp_path, monkeypatch):
-    clock = [100.0]
-    monkeypatch.setattr("circuitbreaker.monotonic", lambda: clock[0])
-    manager = wrapper_support.manager(tmp_path, breaker=BreakerSettings(failures=1, seconds=30))
-    made = manager.wrap_component(Downloader(), "d")
-    made.failing["fetch"] = [ValueError("1")]
-    with raised(ValueError):
-        made.fetch()
-    clock[0] += 31
-    inside = []
-
-    def second():
-        with raised(CallRejected) as caught:
-            made.inner()
-        inside.append(caught[0])
-        raise KeyboardInterrupt
-
-    made.__wrapped__.stored = second
-    with raised(KeyboardInterrupt):
-        made.stored()
-    assert len(inside) == 1
-    assert made.inner() == "inner"  # a cancelled try says nothing: the next one may
-
-
-# -- for installers that do not wrap ------------------------------------------------------------------
-
-
-def test_an_installer_can_ask_for_itself(manager):
-    context = {"method": "get", "args": (), "kwargs": {}, "duration": 0.1}
-    answers = [
-        manager.handle_component_failure("Own", reset(), dict(context)) for _number in range(3)
-    ]
-    assert answers == [RecoveryAction.RETRY, RecoveryAction.RETRY, RecoveryAction.ABORT]
-    assert manager.handle_component_failure("Own", reset(), dict(context)) is RecoveryAction.RETRY
-    manager.track_reliability_metrics("Own", "get", success=True, duration=0.5)
-    assert [
-        manager.handle_component_failure("Own", reset(), dict(context)) for _number in range(2)
-    ] == [RecoveryAction.RETRY, RecoveryAction.RETRY]
-    declared = {**context, "method": "extra", "declaration": Declaration(is_optional=True)}
-    answer = manager.handle_component_failure("Own", ValueError("x"), declared)
-    assert answer is RecoveryAction.CONTINUE
-    assert declared["call"].error == "ValueError: x"
-
-
-def test_a_missing_method_can_be_asked_about_directly(tmp_path):
-    engine = Engine(heals=True, cures={"gone": lambda: 1})
-    manager = wrapper_support.manager(tmp_path, engine=engine)
-    component = Downloader()
-    with raised(AttributeError) as caught:
-        component.gone()
-    context = {"method": "gone", "args": (), "kwargs": {}, "duration": 0.0, "component": component}
-    assert manager.handle_component_failure("Downloader", caught[0], context) is RecoveryAction.RETRY
-    assert component.gone() == 1
-
-
-@pytest.mark.parametrize(
-    ("kind", "name"),
-    [
-        ("network_failure", "RetryWithBackoffStrategy"),
-        ("timeout", "RetryWithBackoffStrategy"),
-        ("missing_method", "DynamicMethodInjectionStrategy"),
-        ("corruption", "ModelRedownloadStrategy"),
-    ],
-)
-def test_the_strategy_of_a_family_or_category_is_its_first(manager, kind, name):
-    assert manager.get_recovery_strategy(kind, "any").name == name
-
-
-@pytest.mark.parametrize("kind", ["permission", "nonsense"])
-def test_an_unknown_kind_of_error_is_said(manager, kind):
-    with pytest.raises(KeyError, match="Next") as caught:
-        manager.get_recovery_strategy(kind, "Downloader")
-    assert isinstance(caught.value, UnknownErrorType)
-    assert f"There is no strategy for {kind!r}" in str(caught.value)
+    assert "Downloader.fetch failed" in asked[-1]
 
 
 # -- the journal --------------------------------------------------------------------------------------
@@ -462,7 +276,10 @@ def test_the_journal_begins_with_the_first_failure_and_shows_what_was_tried(tmp_
     made = manager.wrap_component(Downloader(), "d")
     made.fetch()
     assert not manager.journal.path.exists()
-    made.failing["fetch"] = [ConnectionResetError("https://user:s3cretword@proxy.example failed"), reset()]
+    made.failing["fetch"] = [
+        ConnectionResetError("https://user:s3cretword@proxy.example failed"),
+        reset(),
+    ]
     made.fetch()
     lines = [json.loads(line) for line in manager.journal.path.read_text().splitlines()]
     assert [(line["kind"], line.get("action"), line.get("verdict")) for line in lines] == [
@@ -496,6 +313,21 @@ def test_a_journal_fills_no_disk(tmp_path):
     assert len(manager.journal.path.read_text().splitlines()) == 120
     assert manager.journal.left_out == 80
     assert counts(manager, "decorate") == {"optional": 200}
+
+
+def test_a_component_that_fails_in_a_loop_is_not_captured_each_time(tmp_path):
+    captured = []
+
+    class Counting:
+        def capture(self, error, **known):
+            captured.append(known["method"])
+
+    manager = wrapper_support.manager(tmp_path, capture=Counting())
+    made = manager.wrap_component(Downloader(), "d")
+    made.failing["decorate"] = [ValueError(str(number)) for number in range(200)]
+    for _call in range(200):
+        made.decorate()
+    assert captured == ["decorate"] * 60
 
 
 def test_a_capture_that_fails_is_said_and_breaks_nothing(tmp_path):

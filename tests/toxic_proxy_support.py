@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import ssl
 import struct
 import threading
 from collections.abc import Callable, Iterator
@@ -44,13 +45,17 @@ class ToxicProxy:
     """
 
     def __init__(
-        self, target_port: int, toxic: Toxic | Callable[[int], Toxic], host: str = "127.0.0.1"
+        self,
+        target_port: int,
+        toxic: Toxic | Callable[[int], Toxic],
+        host: str = "127.0.0.1",
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.target_port = target_port
         self.connections = 0
         self.passed_bytes = 0
         self._toxic = toxic if callable(toxic) else lambda _number: toxic
-        self._host = host
+        self._host, self._tls = host, tls
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._run, name="toxic-proxy", daemon=True)
         self._thread.start()
@@ -66,7 +71,7 @@ class ToxicProxy:
     async def _serve(self) -> None:
         self._loop, self._stopped = asyncio.get_running_loop(), asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
-        server = await asyncio.start_server(self._accept, self._host, 0)
+        server = await asyncio.start_server(self._accept, self._host, 0, ssl=self._tls)
         self.port = server.sockets[0].getsockname()[1]
         self._ready.set()
         await self._stopped.wait()
@@ -145,10 +150,13 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 @contextlib.contextmanager
 def toxic_proxy(
-    target_port: int, toxic: Toxic | Callable[[int], Toxic] = HEALTHY, host: str = "127.0.0.1"
+    target_port: int,
+    toxic: Toxic | Callable[[int], Toxic] = HEALTHY,
+    host: str = "127.0.0.1",
+    tls: ssl.SSLContext | None = None,
 ) -> Iterator[ToxicProxy]:
-    """Run a proxy before a server of 127.0.0.1 and stop it again."""
-    proxy = ToxicProxy(target_port, toxic, host)
+    """Run a proxy before a server of 127.0.0.1 and stop it again; ``tls``: clients speak TLS."""
+    proxy = ToxicProxy(target_port, toxic, host, tls)
     try:
         yield proxy
     finally:

@@ -130,7 +130,10 @@ def asked_seconds(headers: Mapping[str, str]) -> float | None:
         now = _seconds_of(headers.get("Date", ""))  # the server's own clock, ours may be wrong
         return max(0.0, until - (time.time() if now is None else now))
     limit = re.search(rf";\s*r\s*=\s*0\s*;\s*t\s*=\s*({_NUMBER})", headers.get("RateLimit", ""))
-    return float(limit[1]) if limit else None
+    if limit or headers.get("RateLimit-Remaining", "").strip() != "0":
+        return float(limit[1]) if limit else None
+    reset = headers.get("RateLimit-Reset", "").strip()  # as up to version 07 of that draft
+    return float(reset) if re.fullmatch(_NUMBER, reset) else None
 
 
 def told_words(error: BaseException) -> str:
@@ -216,6 +219,7 @@ def _meaning(answer: requests.Response) -> str:
     }
     by_status = {
         401: "A token is needed, or the one given is not accepted.",
+        511: "The network asks for a login first (captive portal): open a browser and log in.",
         403: "The server refuses access.",
         404: "There is no such file.",
     }

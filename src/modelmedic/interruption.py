@@ -127,9 +127,12 @@ class Clock:
             if self._alarms:
                 self._set()
             return
-        first = min(due, key=lambda alarm: alarm.until)  # of nested limits the tighter one
-        if self._held or _must_not_break(frame) or not first.is_running():
-            first.at = now + _POSTPONED_SECONDS
+        due.sort(key=lambda alarm: alarm.until)  # of nested limits the one that was over first
+        is_held = self._held or _must_not_break(frame)
+        first = None if is_held else next((each for each in due if each.is_running()), None)
+        if first is None:
+            for alarm in due:
+                alarm.at = now + _POSTPONED_SECONDS
             self._set()
             return
         first.has_rung = True

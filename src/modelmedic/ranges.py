@@ -154,6 +154,7 @@ def _from(url: str, order: _Order, meter: Meter, sha256: str, extras: Mapping[st
     try:
         with Exchange(extras.get("tokens", {}), meter.deadline, sha256) as exchange:
             tries = tries_of(meter, url, extras)
+            tries.begin()
             while order.left:
                 before = order.handed
                 try:

@@ -128,7 +128,8 @@ def fetch(
         progress: Called with the bytes present.
         extras: ``tokens``: bearer token by origin ("https://host[:port]"); ``bandwidth``: a
             `patience.Bandwidth`; ``failed``: when sources failed, see `patience.Tries`;
-            ``spending``: a `pace.Spending`, shared by the run; ``sleep``: replaces `time.sleep` in
+            ``spending``: a `pace.Spending`, shared by the run; ``turns``: a `patience.Turns`, too;
+            ``told``: hears that a server asks to wait; ``sleep``: replaces `time.sleep` in
             tests.
         budget_bytes: Give up above this many; None is unlimited.
         record: Descriptor of a file beside it, open for reading and writing, that keeps what a
@@ -199,6 +200,7 @@ def _drop_impossible(job: _Fetch) -> None:
 def _fetch_all(job: _Fetch) -> None:
     """Ask for the rest until there is no more."""
     tries = tries_of(job.meter, job.url, job.extras)
+    tries.begin()
     best = job.received.at
     while True:
         try:

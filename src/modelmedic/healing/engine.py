@@ -13,11 +13,10 @@ from typing import Any
 
 from modelmedic.context import Context
 from modelmedic.errors import ModelmedicError, RecoveryFailed, RecoveryRefused
-from modelmedic.healing import guards, kept, lock, trouble, undoing
+from modelmedic.healing import adoption, guards, kept, lock, trouble, undoing
 from modelmedic.healing import journal as journals
 from modelmedic.healing.journal import Journal
 from modelmedic.healing.undoing import undo_repair, undo_run
-from modelmedic.operations import kinds
 from modelmedic.operations.base import RISKS, Cost, Operation, Workshop
 from modelmedic.operations.tree import Tree
 from modelmedic.reliability.disk_watch import DiskWatch
@@ -238,31 +237,8 @@ class Engine:
         return undoing.finish_interrupted(self.context.state_dir, self.context.place, self.shop)
 
     def adopt(self) -> bool:
-        """Take over what other processes of this run changed for this run; return whether any did.
-
-        Each process has its own environment: a worker of -n, and the one that reports, learn from
-        the run's journal what a repair that was kept has set. Values with a secret are read again
-        from their sources; what this process cannot read it tells.
-        """
-        taken = False
-        for repair in self.journal.repairs():
-            if repair.verdict != "kept":
-                continue
-            for step in repair.steps:
-                if kinds.is_for_this_run(step.operation):
-                    taken |= self._adopt_one(repair.check, step)
-        return taken
-
-    def _adopt_one(self, check: str, step: journals.Step) -> bool:
-        try:
-            operation = kinds.from_json(step.operation)
-            if step.is_undone or operation.inspect(self.shop, step.note) == "after":
-                return False
-            operation.apply(self.shop, step.note)
-        except RecoveryRefused as error:
-            self.told(f"What was worked around for {check} does not hold in this process: {error}")
-            return False
-        return True
+        """Take over what other processes of this run set for this run; see `adoption.adopt`."""
+        return adoption.adopt(self.journal, self.shop, self.told)
 
     def expire(self, told: Callable[[str], None] | None = None) -> int:
         """Delete kept files beyond the cap in bytes and age; return the freed bytes.

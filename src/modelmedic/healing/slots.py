@@ -156,7 +156,13 @@ class AlternativeSourceStrategy(IRecoveryStrategy):
                 "move_misplaced_model_file",
                 "fetch_from_alternative_source",
             ),
-            "network_failure": ("copy_identical_file", "fetch_from_alternative_source"),
+            # The same, and for all that asks a Hub: another one, by a store that trusts it.
+            "network_failure": (
+                "copy_identical_file",
+                "fetch_from_alternative_source",
+                "use_alternative_endpoint",
+                "trust_by_system_store",
+            ),
             # The other package indexes of the profile.
             "dependency_failure": ("install_from_alternative_index",),
         }

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar
 
 from modelmedic.operations.tree import Identity, Tree
+from modelmedic.patience import Turns
 from modelmedic.text import printable, size
 
 COSTLY_BYTES = 1_000_000_000  # design: more than 1 GB is costly
@@ -50,6 +51,9 @@ class Workshop:
     budget_bytes: int | None = None
     ends_at: float | None = None  # on the monotonic clock: when the run's healing budget is over
     extras: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.extras.setdefault("turns", Turns())  # one server, one pause, for all that is fetched
 
     def fetching(self, what: str, done: int, total: int) -> None:
         """Tell how far a fetch is, and stop it before the disk is full.

@@ -14,7 +14,6 @@ from typing import Any, ClassVar
 
 from modelmedic.errors import RecoveryRefused
 from modelmedic.facts import lasting, setting_source
-from modelmedic.facts.setting_source import UNSET, VALUE
 from modelmedic.operations.base import Cost, Operation, Workshop
 from modelmedic.text import printable
 
@@ -54,9 +53,10 @@ class RunEnvironment:
                 _set(name, before)
 
     def put_all_back(self) -> None:
-        """Put back everything, the newest change first: the run is over."""
+        """Put back everything, the newest change first, and forget what was typed."""
         for seat in reversed(list(self._changes)):
             self.put_back(seat)
+        setting_source.forget_typed()
 
 
 OF_THIS_RUN = RunEnvironment()
@@ -81,7 +81,9 @@ class SetRunEnvironment(Operation):
     def of(cls, values: Mapping[str, str | None], reason: str = "") -> SetRunEnvironment:
         """Return the change to values that hold no secret; None takes a variable away."""
         settings = tuple(
-            (name, UNSET, "") if value is None else (name, VALUE, value)
+            (name, setting_source.UNSET, "")
+            if value is None
+            else (name, setting_source.VALUE, value)
             for name, value in values.items()
         )
         return cls(settings, reason)
@@ -104,7 +106,9 @@ class SetRunEnvironment(Operation):
         """Refuse names that steer more than a network, and sources that have no value."""
         for setting in self.settings:
             name, source, shown = _checked(setting)
-            if source != UNSET and "\0" in (setting_source.value_of(source, shown) or ""):
+            if source != setting_source.UNSET and "\0" in (
+                setting_source.value_of(source, shown) or ""
+            ):
                 raise RecoveryRefused(f"The value for {printable(name)} cannot be set.")
         return {"seat": seat}
 
@@ -142,7 +146,7 @@ def _checked(setting: tuple[str, ...]) -> tuple[str, str, str]:
 
 
 def _part(name: str, source: str, shown: str) -> str:
-    if source == UNSET:
+    if source == setting_source.UNSET:
         return f"without {printable(name)}"
     origin = setting_source.words(source)
     return f"{printable(name)}={printable(shown)}{f' (from {origin})' if origin else ''}"

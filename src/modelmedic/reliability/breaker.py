@@ -62,7 +62,7 @@ class Breaker:
         """Note a call that returned. One that began before the breaker opened does not close it."""
         with self._lock:
             if self._circuit is not None and self.state != "open":
-                self._circuit.reset()
+                self._circuit.__exit__(None, None, None)  # its `reset` has no name before 2.1
                 self._probe_ends = 0.0
                 self.is_troubled = False
 

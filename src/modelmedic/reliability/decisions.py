@@ -136,6 +136,7 @@ class Decisions:
         if inner is None:
             self._write_failure(call, action)
         if action is RecoveryAction.RETRY:
+            self._tell_of_wait(call, error)
             call.previous_errors.append(call.error)
             call.tries += 1
         elif inner is None or call.tries > 1:
@@ -217,26 +218,26 @@ class Decisions:
         most = call.most_tries or call.declaration.tries or policy.tries
         if call.tries >= most:
             return f"It was tried {call.tries} of {most} times."
-        # The policy's own number must not end what a declaration allows.
-        wait = policy.wait_seconds(call.tries if most <= policy.tries else 1, error)
-        if wait is None:
-            return "The server asks for a longer wait than the policy allows."
+        step = policy.next_try(call.tries, error, most)
+        if step.seconds is None:
+            return step.why
         if call.tries == 1 and (refusal := self._refused_by_person(call, error)):
             return refusal
-        if not policy.take(time.monotonic()):
+        if not policy.take(time.monotonic(), step.seconds):
             return "The retries of this run or minute are used up."
-        call.wait_seconds = wait
+        call.wait_seconds = step.seconds
         return ""
 
     def _refused_by_person(self, call: FailedCall, error: Exception) -> str:
         """Ask the person, where there is a terminal and the policy has a chooser."""
-        choose = getattr(self._policy(), "choose", None)
-        choice = choose(call.label, error).value if choose is not None else "retry"
-        if choice == "fewer":
+        from modelmedic.reliability.choice import Choice
+
+        choice = self._policy().choose(call.label, error)
+        if choice is Choice.FEWER:
             call.most_tries = 2
-        if choice == "skip":
+        if choice is Choice.SKIP:
             return "You chose to leave it out."
-        return "You chose to stop." if choice == "abort" else ""
+        return "You chose to stop." if choice is Choice.ABORT else ""
 
     # -- otherwise --------------------------------------------------------------------------------
 
@@ -274,6 +275,14 @@ class Decisions:
         return (most is None or call.tries < most) and self._may_repeat(call, error, category)
 
     # -- telling ----------------------------------------------------------------------------------
+
+    def _tell_of_wait(self, call: FailedCall, error: Exception) -> None:
+        """Tell who listens to the policy, before the wait."""
+        if not call.is_degraded:
+            from modelmedic.reliability.retry import RetryNotice
+
+            told = self._policy().told
+            told(RetryNotice(call.label, call.tries, call.wait_seconds, error))
 
     def _note(self, call: FailedCall, action: RecoveryAction, why_not: str) -> str:
         kind = f" ({call.category})" if call.category else ""

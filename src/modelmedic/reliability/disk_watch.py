@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from modelmedic.errors import DiskFilling
-from modelmedic.facts.disk import existing
 from modelmedic.limits import TimeoutManager
 from modelmedic.text import printable, size
 
@@ -189,4 +188,6 @@ class DiskWatch:
 
 
 def _free_bytes(path: Path) -> int:
+    from modelmedic.facts.disk import existing
+
     return shutil.disk_usage(existing(path)).free

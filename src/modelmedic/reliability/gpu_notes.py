@@ -5,10 +5,14 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from modelmedic.limits import TimeoutManager
 from modelmedic.reliability.error_context import GPUInfo
 from modelmedic.reliability.readings import Reading
+
+if TYPE_CHECKING:
+    from modelmedic.facts.gpu import Gpus
 
 _FRESH_SECONDS = 60.0  # what a card holds changes in seconds; a child for each failure would not do
 _MIB = 1 << 20
@@ -58,11 +62,9 @@ def ask() -> GPUInfo | None:
     return first_card(gpu.ask(deadline_seconds=limit))
 
 
-def first_card(answer: object) -> GPUInfo | None:
-    """Return the first card of an answer (`modelmedic.facts.gpu.Gpus`) as the context has it."""
-    from modelmedic.facts.gpu import Gpus
-
-    if not isinstance(answer, Gpus) or not answer.usable:
+def first_card(answer: Gpus) -> GPUInfo | None:
+    """Return the first card of the driver's answer as the context has it; None without one."""
+    if not answer.usable:
         return None
     card = answer.usable[0]
     total, used = card.memory_total_bytes, card.memory_used_bytes

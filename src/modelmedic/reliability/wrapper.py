@@ -51,6 +51,13 @@ class ReliabilityWrapper(wrapt.AutoObjectProxy):  # type: ignore[type-arg]
         CannotWrap: The component is nothing that can be stood in for.
     """
 
+    def __new__(
+        cls, component: Any, reliability_manager: ReliabilityManager, component_type: str = ""
+    ) -> Any:
+        """Make the stand-in; wrapt 2.0 takes nothing but the component."""
+        del reliability_manager, component_type
+        return super().__new__(cls, component)
+
     def __init__(
         self, component: Any, reliability_manager: ReliabilityManager, component_type: str = ""
     ) -> None:

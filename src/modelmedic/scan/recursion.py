@@ -13,7 +13,7 @@ from modelmedic.scan.frames import KEEPING, Frame, Function, decorators_of, firs
 from modelmedic.scan.kinds import View
 from modelmedic.scan.protocol_loops import protocol_loop
 from modelmedic.scan.same_state import same_state_calls
-from modelmedic.scan.surely import Wanted, surely
+from modelmedic.scan.surely import surely_all
 from modelmedic.scan.symbols import Class, owner_of
 
 _MOST_IN_CYCLE = 3
@@ -58,7 +58,7 @@ def _graph_of(view: View) -> _Graph:
         if name in doubled or not _is_plain(graph.frames[name]):
             del graph.frames[name]
     for name, frame in graph.frames.items():
-        graph.edges[name] = dict(_edges(graph, frame))
+        graph.edges[name] = _edges(graph, frame)
     return graph
 
 
@@ -69,22 +69,9 @@ def _is_plain(frame: Frame) -> bool:
     return names <= _TRANSPARENT and not is_generator
 
 
-def _edges(graph: _Graph, frame: Frame) -> Iterator[tuple[str, ast.AST]]:
+def _edges(graph: _Graph, frame: Frame) -> dict[str, ast.AST]:
     node = cast("Function", frame.node)
-    for target in _mentioned(graph, frame):
-        found = surely(node.body, _runs(graph, frame, target))
-        if found is not None:
-            yield target, found
-
-
-def _runs(graph: _Graph, frame: Frame, target: str) -> Wanted:
-    return lambda node: target_of(graph, frame, node) == target
-
-
-def _mentioned(graph: _Graph, frame: Frame) -> list[str]:
-    """Return every function of the file that a function may run, in the order of its text."""
-    found = [target_of(graph, frame, node) for node in frame.nodes]
-    return list(dict.fromkeys(name for name in found if name))
+    return surely_all(node.body, lambda each: target_of(graph, frame, each))
 
 
 def target_of(graph: _Graph, frame: Frame, node: ast.AST) -> str:

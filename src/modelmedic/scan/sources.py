@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from modelmedic.errors import BadInstall, CannotTell
+from modelmedic.facts._folders import is_link
 from modelmedic.facts.app_code import MAX_FILE_BYTES
 from modelmedic.facts.safe_open import opened
 from modelmedic.scan.finding import COULD_NOT_LOOK, UNKNOWN, ScanFinding
@@ -149,8 +150,16 @@ def _kept(
         is_environment = _is_file(place / subject / "pyvenv.cfg")
         if name in SKIPPED or is_environment or _is_excluded(subject, exclude):
             shelf.left_out.append(_shown(place, subject))
-        elif not os.path.islink(place / subject):  # noqa: PTH114 - as above
+        elif not _is_link(place / subject):
             yield name
+
+
+def _is_link(path: Path) -> bool:
+    """Return whether a folder is a link; os.walk follows Windows' junctions before Python 3.12."""
+    try:
+        return is_link(os.lstat(path))
+    except OSError:
+        return False  # the walk into it says what is wrong
 
 
 def _is_file(path: Path) -> bool:

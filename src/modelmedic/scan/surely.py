@@ -9,6 +9,7 @@ from modelmedic.scan.forms import dotted
 from modelmedic.scan.frames import children
 
 Wanted = Callable[[ast.AST], bool]
+Sort = Callable[[ast.AST], str]  # "" for a node that nobody looks for
 _LEAVING = (ast.Return, ast.Raise, ast.Break, ast.Continue, ast.Yield, ast.YieldFrom, ast.Assert)
 _INNER = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
 _LOOPS = (ast.While, ast.For, ast.AsyncFor, ast.Match)
@@ -19,13 +20,17 @@ _CATCHING = frozenset({"", "BaseException", "Exception", "RecursionError", "Runt
 
 def surely(body: Sequence[ast.stmt], wanted: Wanted) -> ast.AST | None:
     """Return the first node of a kind that is evaluated whenever the body runs, or None."""
+    return surely_all(body, lambda node: "wanted" if wanted(node) else "").get("wanted")
+
+
+def surely_all(body: Sequence[ast.stmt], sort: Sort) -> dict[str, ast.AST]:
+    """Return the first node of each sort that is evaluated whenever the body runs."""
+    found: dict[str, ast.AST] = {}
     for statement in body:
-        found = _in_statement(statement, wanted)
-        if found is not None:
-            return found
+        found = _in_statement(statement, sort) | found
         if may_leave(statement):
-            return None
-    return None
+            break
+    return found
 
 
 def may_leave(statement: ast.stmt) -> bool:
@@ -42,16 +47,16 @@ def may_leave(statement: ast.stmt) -> bool:
     return False
 
 
-def _in_statement(statement: ast.stmt, wanted: Wanted) -> ast.AST | None:
+def _in_statement(statement: ast.stmt, sort: Sort) -> dict[str, ast.AST]:
     if isinstance(statement, ast.If):
-        return _first([statement.test], wanted) or _in_both(statement, wanted)
+        return _in_both(statement, sort) | _first([statement.test], sort)
     if isinstance(statement, ast.With | ast.AsyncWith):
         items = [item.context_expr for item in statement.items]
-        return _first(items, wanted) or surely(statement.body, wanted)
+        return surely_all(statement.body, sort) | _first(items, sort)
     if isinstance(statement, ast.Try):
-        inner = None if _catches_all(statement) else surely(statement.body, wanted)
-        return inner or surely(statement.finalbody, wanted)
-    return None if isinstance(statement, _INNER) else _first(_head(statement), wanted)
+        inner = {} if _catches_all(statement) else surely_all(statement.body, sort)
+        return surely_all(statement.finalbody, sort) | inner
+    return {} if isinstance(statement, _INNER) else _first(_head(statement), sort)
 
 
 def _head(statement: ast.stmt) -> list[ast.AST]:
@@ -62,9 +67,11 @@ def _head(statement: ast.stmt) -> list[ast.AST]:
     return [each for each in children(statement) if isinstance(each, ast.expr)]
 
 
-def _in_both(statement: ast.If, wanted: Wanted) -> ast.AST | None:
-    found = surely(statement.body, wanted)
-    return found if found is not None and surely(statement.orelse, wanted) is not None else None
+def _in_both(statement: ast.If, sort: Sort) -> dict[str, ast.AST]:
+    if not statement.orelse:
+        return {}
+    other = surely_all(statement.orelse, sort)
+    return {name: node for name, node in surely_all(statement.body, sort).items() if name in other}
 
 
 def _catches_all(statement: ast.Try) -> bool:
@@ -75,8 +82,14 @@ def _catches_all(statement: ast.Try) -> bool:
     return False
 
 
-def _first(nodes: Sequence[ast.AST], wanted: Wanted) -> ast.AST | None:
-    return next((each for node in nodes for each in evaluated(node) if wanted(each)), None)
+def _first(nodes: Sequence[ast.AST], sort: Sort) -> dict[str, ast.AST]:
+    found: dict[str, ast.AST] = {}
+    for node in nodes:
+        for each in evaluated(node):
+            name = sort(each)
+            if name:
+                found.setdefault(name, each)
+    return found
 
 
 def evaluated(node: ast.AST) -> Iterator[ast.AST]:

@@ -151,10 +151,10 @@ class Table:
                 is_known = is_known and other.is_known
             elif isinstance(base, External):
                 externals.add(base.name)
-                is_known = is_known and external_class(base.name) is not None
-            else:
+            if not isinstance(base, Class) and not _is_seen(base):
                 is_known = False
-                self._unseen.add(name.rpartition(".")[2])
+                meant = base.name if isinstance(base, External) else name
+                self._unseen.add(meant.rpartition(".")[2])
         return Lineage(tuple(classes), frozenset(externals), is_known)
 
     def _base(self, found: Class, name: str) -> Thing:
@@ -276,6 +276,10 @@ def external_class(name: str) -> type | None:
         found = getattr(builtins, name.partition(".")[2], None)
         return found if isinstance(found, type) and found is not type else None
     return _PLAIN_BASES.get(name)
+
+
+def _is_seen(base: Thing) -> bool:
+    return isinstance(base, External) and external_class(base.name) is not None
 
 
 def is_exception(lineage: Lineage) -> bool:

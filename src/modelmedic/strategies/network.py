@@ -22,6 +22,7 @@ from modelmedic.facts.wire_errors import Failure
 from modelmedic.operations.base import Operation
 from modelmedic.operations.run_environment import SetRunEnvironment
 from modelmedic.operations.wait_for_server import WaitForServer
+from modelmedic.pace import Pace, settled
 from modelmedic.patience import PACE
 from modelmedic.profile.model import Endpoint
 from modelmedic.text import duration, printable
@@ -29,8 +30,6 @@ from modelmedic.text import duration, printable
 # Asks a person for user and password of what is named; None: there is nobody to ask.
 Ask = Callable[[str], tuple[str, str] | None]
 
-# Source: the user's design: three tries, pauses of 2, 4, 8 s, with full jitter.
-WAITS_SECONDS = (2, 4, 8)
 # Without "resolver-down": that is what a machine without any network says, for as long as it is.
 _PASSING = frozenset({"reset", "closed", "timeout"})
 _SERVER_ERROR, _TOO_MANY = 500, 429
@@ -128,13 +127,20 @@ def plan_wait(facts: FactBook, subject: str | None) -> Iterator[Operation]:
         )
     address = address_of(endpoint)
     method, path = question(endpoint, facts.profile)
+    came_back = is_over and not is_limited  # while we planned: one short wait is enough
     yield WaitForServer(
         endpoint.name,
         f"{address.origin}{address.path}",
         f"{method} {path}",
-        (1,) if is_over and not is_limited else WAITS_SECONDS,  # it came back while we planned
+        (1,) if came_back else _waits_seconds(facts),
         math.ceil(wait or 0),
     )
+
+
+def _waits_seconds(facts: FactBook) -> tuple[int, ...]:
+    """Return the longest each wait may be, by the one pace of trying again: 2, 4, 8 s."""
+    pace = settled(Pace(), environ=os.environ, profile=facts.profile)
+    return tuple(math.ceil(pace.cap_seconds(number)) for number in range(1, pace.tries + 1))
 
 
 def _worst_of(facts: FactBook, endpoint: Endpoint) -> Stage:
