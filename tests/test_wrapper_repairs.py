@@ -63,6 +63,18 @@ def test_after_a_repair_only_what_may_be_repeated_is_repeated(tmp_path):
     assert len(engine.asked) == 2
 
 
+def test_what_may_be_called_once_is_not_called_again_after_a_repair(tmp_path):
+    engine = Engine(heals=True)
+    manager = wrapper_support.manager(tmp_path, engine=engine)
+    manager.declare("d", "fetch", tries=1)
+    made = manager.wrap_component(Downloader(), "d")
+    made.failing["fetch"] = [reset()]
+    with raised(ConnectionResetError):
+        made.fetch()
+    assert engine.asked
+    assert counts(manager, "fetch") == {"failures": 1}
+
+
 def test_the_network_is_repaired_when_the_retries_are_over(tmp_path):
     engine = Engine(heals=True)
     manager = wrapper_support.manager(tmp_path, engine=engine)
