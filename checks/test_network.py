@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,9 +13,13 @@ from modelmedic.errors import CannotTell, Unhealthy
 from modelmedic.facts import (
     access_words,
     answers,
+    clock,
+    coverage,
     hub_access,
+    local_proof,
     network,
     network_words,
+    offline_cause,
     package_index,
     proxy,
 )
@@ -42,7 +47,7 @@ def warm(facts: FactBook) -> None:
 
 
 @pytest.mark.check("network.proxy", area="network", severity="major")
-@pytest.mark.guidance("docs/checks.md#network-proxy")
+@pytest.mark.recover("network_failure", using=["configure_proxy", "work_offline"])
 def test_proxy_settings_work(
     facts: FactBook, context: Context, profile: Profile, degraded: Degraded
 ) -> None:
@@ -56,7 +61,7 @@ def test_proxy_settings_work(
         words = access_words.of_setting(setting) or _of_dead_proxy(facts, setting)
         if words is None:
             continue
-        if setting.name in used:
+        if setting.name in used and not _works_offline(facts):
             raise Unhealthy(
                 words.what,
                 words.why,
@@ -78,19 +83,27 @@ def _of_dead_proxy(facts: FactBook, setting: proxy.ProxySetting) -> network_word
 
 
 @pytest.mark.check("network.dns", area="network", severity="major")
-@pytest.mark.guidance("docs/checks.md#network-dns")
+@pytest.mark.recover(
+    "network_failure",
+    using=["wait_and_ask_again", "configure_proxy", "use_alternative_endpoint", "work_offline"],
+)
 def test_name_of_the_server_is_found(
     facts: FactBook, context: Context, endpoint: Endpoint, degraded: Degraded
 ) -> None:
     """The server's name is found."""
     _online(context)
+    if cause := offline_cause.of_other_name(facts, endpoint):
+        pytest.skip(f"No name server answers, as {cause} says.")
     _stage(facts, endpoint, network.read_dns, degraded)
 
 
 @pytest.mark.check(
     "network.tcp", area="network", needs=["network.proxy", "network.dns"], severity="major"
 )
-@pytest.mark.guidance("docs/checks.md#network-tcp")
+@pytest.mark.recover(
+    "network_failure",
+    using=["wait_and_ask_again", "configure_proxy", "use_alternative_endpoint", "work_offline"],
+)
 def test_server_takes_connections(
     facts: FactBook, context: Context, endpoint: Endpoint, degraded: Degraded
 ) -> None:
@@ -100,7 +113,15 @@ def test_server_takes_connections(
 
 
 @pytest.mark.check("network.tls", area="network", needs=["network.tcp"], severity="major")
-@pytest.mark.guidance("docs/checks.md#network-tls")
+@pytest.mark.recover(
+    "network_failure",
+    using=[
+        "wait_and_ask_again",
+        "trust_by_system_store",
+        "use_alternative_endpoint",
+        "work_offline",
+    ],
+)
 def test_server_proves_who_it_is(
     facts: FactBook, context: Context, endpoint: Endpoint, degraded: Degraded
 ) -> None:
@@ -110,7 +131,10 @@ def test_server_proves_who_it_is(
 
 
 @pytest.mark.check("network.http", area="network", needs=["network.tls"], severity="major")
-@pytest.mark.guidance("docs/checks.md#network-http")
+@pytest.mark.recover(
+    "network_failure",
+    using=["wait_and_ask_again", "configure_proxy", "use_alternative_endpoint", "work_offline"],
+)
 def test_server_answers_as_itself(
     facts: FactBook, context: Context, endpoint: Endpoint, degraded: Degraded
 ) -> None:
@@ -119,7 +143,9 @@ def test_server_answers_as_itself(
     fact = _stage(facts, endpoint, network.read_http, degraded)
     words = network_words.of_answer(endpoint, fact) if fact else None
     if words:
-        _lost(endpoint, words, degraded, status=fact.status, redirect=fact.redirect)
+        endpoint = coverage.spared(facts, endpoint)
+        words = coverage.with_stand_in(facts, endpoint, words)
+        _lost(facts, endpoint, words, degraded, status=fact.status, redirect=fact.redirect)
 
 
 @pytest.mark.check("network.latency", area="network", needs=["network.tcp"], severity="minor")
@@ -159,10 +185,14 @@ def _stage(
     """Return the fact of a stage that succeeded; None when an optional server's did not."""
     fact = network.reach(facts, endpoint, stage)
     if fact.failure is not None:
-        if not endpoint.is_required and not network.is_of(stage, fact):
-            pytest.skip("This optional server was lost at an earlier stage.")
+        endpoint = coverage.spared(facts, endpoint)
+        if not network.is_of(stage, fact) and (not endpoint.is_required or _works_offline(facts)):
+            pytest.skip("This server is not needed, and was lost at an earlier stage.")
         words = network_words.of_failure(endpoint, fact)
-        _lost(endpoint, words, degraded, kind=fact.failure.kind, detail=fact.failure.detail)
+        if getattr(fact, "is_clock_off", False):
+            words = replace(words, next_step=clock.cure(facts))
+        words = coverage.with_stand_in(facts, endpoint, words)
+        _lost(facts, endpoint, words, degraded, kind=fact.failure.kind, detail=fact.failure.detail)
         return None
     if loss := network_words.loss_in(endpoint, fact):
         _say(degraded, loss)
@@ -170,14 +200,18 @@ def _stage(
 
 
 def _lost(
+    facts: FactBook,
     endpoint: Endpoint,
     words: network_words.Words,
     degraded: Degraded,
     **evidence: str | float | bool | None,
 ) -> None:
-    """Fail for a required server; state the loss of an optional one."""
+    """Fail for a required server; state the loss of an optional one, or of one not needed now."""
     if not endpoint.is_required:
         _say(degraded, words)
+        return
+    if _works_offline(facts):
+        _say(degraded, access_words.of_offline(words, facts.get(local_proof.read_local_proof)))
         return
     raise Unhealthy(
         words.what,
@@ -198,6 +232,7 @@ def test_saved_hub_token_is_accepted(
     _online(context)
     if endpoint.kind != "hub" or not hub_access.is_at_home(endpoint):
         pytest.skip("A saved Hub token does not belong to this server.")
+    _skip_unneeded(facts, endpoint)
     token = facts.get(hub_access.read_token)
     if token.verdict == "absent":
         pytest.skip("No Hub token is saved; public models need none.")
@@ -206,7 +241,7 @@ def test_saved_hub_token_is_accepted(
     if token.verdict == "refused" and _is_open_without(facts, endpoint):
         _say(degraded, access_words.of_token_worked_around(token))
     elif words := access_words.of_token(token):
-        _lost(endpoint, words, degraded, status=token.status, home=token.home)
+        _lost(facts, endpoint, words, degraded, status=token.status, home=token.home)
     if token.verdict == "not-sent":
         degraded(
             f"The saved token was not sent: {token.home} is plain HTTP.",
@@ -232,7 +267,7 @@ def _is_open_without(facts: FactBook, endpoint: Endpoint) -> bool:
 
 
 @pytest.mark.check("network.hub-access", area="network", needs=["network.http"], severity="major")
-@pytest.mark.guidance("docs/checks.md#network-hub-access")
+@pytest.mark.recover("network_failure", using=["use_alternative_endpoint"])
 def test_hub_gives_out_the_models(
     facts: FactBook, context: Context, endpoint: Endpoint, degraded: Degraded
 ) -> None:
@@ -241,6 +276,7 @@ def test_hub_gives_out_the_models(
     wanted = network.samples(endpoint, facts.profile) if endpoint.kind == "hub" else ()
     if not wanted:
         pytest.skip("No model of the profile comes from this server by the Hub's protocol.")
+    _skip_unneeded(facts, endpoint)
     answer = network.reach(facts, endpoint, network.read_http)
     if answer.failure is not None or network_words.of_answer(endpoint, answer):
         raise CannotTell(
@@ -251,34 +287,15 @@ def test_hub_gives_out_the_models(
         facts.get(hub_access.read_token)  # its own deadline, before the repos' begins
     for source, file in wanted:
         repo = facts.get(hub_access.read_repo, endpoint, source, file)
-        words = access_words.of_repo(repo, answer.origin) or _of_lost_storage(facts, endpoint, repo)
+        words = access_words.of_repo(repo, answer.origin) or coverage.of_lost_storage(
+            facts, endpoint, repo
+        )
         if words:
-            _lost(endpoint, words, degraded, repo=repo.repo, status=repo.answer.status)
-
-
-def _of_lost_storage(
-    facts: FactBook, hub: Endpoint, repo: hub_access.RepoFact
-) -> network_words.Words | None:
-    """Return why the server that holds the bytes is out of reach; None when it is not."""
-    if not repo.storage:
-        return None
-    storage = Endpoint(f"storage of {hub.name}", repo.storage, "other")
-    fact = network.reach(facts, storage, network.read_tls)
-    if fact.failure is None:
-        return None
-    words = network_words.of_failure(storage, fact)
-    is_mirrored = bool(facts.get(network.read_dns, hub).setting)
-    return network_words.Words(
-        f"The Hub answers, and sends downloads of {printable(repo.repo)} on to {repo.storage}. "
-        f"{words.what}",
-        words.why,
-        words.next_step,
-        access_words.DATA_PLANE_ID if is_mirrored else words.failure_id,
-    )
+            _lost(facts, endpoint, words, degraded, repo=repo.repo, status=repo.answer.status)
 
 
 @pytest.mark.check("network.rate-limit", area="network", severity="minor")
-@pytest.mark.guidance("docs/checks.md#network-rate-limit")
+@pytest.mark.recover("network_failure", using=["wait_and_ask_again"])
 def test_no_server_limits_this_machine(
     facts: FactBook, context: Context, profile: Profile, degraded: Degraded
 ) -> None:
@@ -294,6 +311,7 @@ def test_no_server_limits_this_machine(
     for endpoint, fact in answers:
         if fact.status == TOO_MANY_REQUESTS:
             _lost(
+                facts,
                 endpoint,
                 network_words.of_rate_limit(fact.origin, fact.limits),
                 degraded,
@@ -332,6 +350,8 @@ def test_package_index_answers(
             "It can install nothing.",
             f"{fact.python} -m pip config debug   shows where no-index is set.",
         )
+    if cause := offline_cause.of_index(facts, fact):
+        pytest.skip(f"No name server answers, as {cause} says.")
     lost = [
         (place, words) for place in fact.places if (words := access_words.of_place(place, fact))
     ]
@@ -347,6 +367,19 @@ def test_package_index_answers(
         _say(degraded, words)
     for words in access_words.losses_of_index(fact):
         _say(degraded, words)
+
+
+def _works_offline(facts: FactBook) -> bool:
+    """Return whether clients are told to stay offline, and all that is needed is proven here."""
+    return local_proof.is_set() and facts.get(local_proof.read_local_proof).is_complete
+
+
+def _skip_unneeded(facts: FactBook, endpoint: Endpoint) -> None:
+    """Skip what only a server can say that is out of reach, and not needed now."""
+    if _works_offline(facts):
+        answer = network.reach(facts, endpoint, network.read_http)
+        if answer.failure is not None or network_words.of_answer(endpoint, answer):
+            pytest.skip("HF_HUB_OFFLINE is set, and this server is out of reach.")
 
 
 def _say(degraded: Degraded, words: network_words.Words) -> None:

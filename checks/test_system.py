@@ -169,7 +169,7 @@ def test_shared_memory_is_enough(facts: FactBook, profile: Profile, degraded: De
 def test_clock_is_right(facts: FactBook, context: Context, degraded: Degraded) -> None:
     """The clock is at a possible date and agrees with the disk and the servers that answer."""
     local = facts.get(clock.read_clock)
-    cure = _set_clock(facts)
+    cure = clock.cure(facts)
     if not local.is_possible:
         raise Unhealthy(
             f"The clock says {local.now:%Y-%m-%d %H:%M} UTC, which cannot be.",
@@ -245,16 +245,3 @@ def _judge_disk_clock(facts: FactBook, degraded: Degraded) -> None:
                 "changed ones and fetches them again.",
                 "Set the clocks of this machine and of the file server by the same time server.",
             )
-
-
-def _set_clock(facts: FactBook) -> str:
-    if sys.platform == "win32":
-        return "In a PowerShell of the administrator: `w32tm /resync`."
-    if sys.platform == "darwin":
-        return "`sudo sntp -sS time.apple.com`."
-    found = facts.get(system.read_system)
-    if found.wsl:
-        return "Set it by Windows' clock: `sudo hwclock -s`."
-    if found.container:
-        return "Set the clock of the machine that runs this container."
-    return "Let a time server set it: `sudo timedatectl set-ntp true`."

@@ -3,14 +3,46 @@
 from __future__ import annotations
 
 import contextlib
+import getpass
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
-from modelmedic import examination, summary
+from modelmedic import examination, purity, summary
 from modelmedic.healing.repair import Repair
+from modelmedic.text import printable
+
+
+@pytest.fixture(scope="session")
+def ask_login(pytestconfig: pytest.Config) -> Callable[[str], tuple[str, str] | None]:
+    """Ask for user and password of what is named; None where nobody is there to be asked.
+
+    What is typed is kept in the memory of this process and nowhere else.
+    """
+    given: dict[str, tuple[str, str] | None] = {}
+
+    def ask(what: str) -> tuple[str, str] | None:
+        if what not in given:
+            given[what] = _login(pytestconfig, what)
+        return given[what]
+
+    return ask
+
+
+def _login(config: pytest.Config, what: str) -> tuple[str, str] | None:
+    found = examination.of(config)
+    is_person = found is not None and found.mode in {"ask", "apply"} and not found.is_worker
+    asking = Asking(config)
+    if not is_person or os.environ.get("CI") or not asking.is_terminal():
+        return None
+    with asking.released(), purity.lifted():  # the terminal is opened
+        try:
+            user = input(f"\n{printable(what)} asks for a login. User (empty: do not log in): ")
+            return (user, getpass.getpass("Password: ")) if user.strip() else None
+        except EOFError:
+            return None
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -40,7 +72,7 @@ class Asking:
         """Return whether there is somebody to ask."""
         if not self.config.pluginmanager.hasplugin("terminalreporter"):
             return False
-        with self._released():  # under capture both ends are files of pytest's
+        with self.released():  # under capture both ends are files of pytest's
             return os.isatty(0) and os.isatty(1)
 
     def refusal(self, repair: Repair) -> str:
@@ -51,7 +83,7 @@ class Asking:
         if self._skipped == plan.nodeid:
             return _REFUSALS["skip"]
         reporter: Any = self.config.pluginmanager.get_plugin("terminalreporter")
-        with self._released():
+        with self.released():
             reporter.ensure_newline()
             for line in summary.question_lines(plan.to_json(), repair.error, repair.recovery.title):
                 reporter.write_line(line)
@@ -61,7 +93,7 @@ class Asking:
         return _REFUSALS.get(answer, "")
 
     @contextlib.contextmanager
-    def _released(self) -> Iterator[None]:
+    def released(self) -> Iterator[None]:
         """Give screen and keyboard back while somebody is asked."""
         capture: Any = self.config.pluginmanager.get_plugin("capturemanager")
         if capture is None:  # -p no:capture

@@ -20,10 +20,18 @@ from modelmedic.operations import kinds
 from modelmedic.text import counted, size
 
 _GOOD = frozenset({Outcome.PASSED.value, Outcome.HEALED.value, Outcome.DEGRADED.value})
+_KEPT = frozenset({"healed", "degraded"})  # verdicts of attempts whose changes stand
 _BAD = frozenset({Outcome.FAILED.value, Outcome.UNKNOWN.value})
 # What no change inside an install can break: a check of these that fails now failed by itself. A
 # repair may take the last room on a disk; undoing it would cure nothing that the person wants.
 _OUTSIDE = frozenset({"network", "hardware", "system", "disk"})
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """In the closing pass, know what holds in the environment of the run before it only."""
+    found = examination.of(config)
+    if found is not None and found.is_closing:
+        found.worked_around.update(closing.recalled_losses(found.report_dir))
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -58,7 +66,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         return
     if session.config.pluginmanager.hasplugin("dsession"):
         _finish_dead_workers(found)
-    if not any(attempt.verdict == "healed" for f in found.findings for attempt in f.attempts):
+    if not any(attempt.verdict in _KEPT for f in found.findings for attempt in f.attempts):
         return
     if exitstatus not in {0, 1} or found.interrupts.heard:
         found.notes.append(
@@ -99,6 +107,7 @@ def _close(session: pytest.Session, found: Examination) -> None:
     # Private, but it knows option, environment and ini file: what hung here would hang there.
     found.check_seconds = getattr(session.config, "_env_timeout", None)
     with found.engine.locked():
+        found.engine.adopt()  # what workers set for this run
         left = ClosingPass(found).judge()
     _correct_evidence(found)
     found.notes.append(

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from modelmedic import examination
+from modelmedic import examination, verdicts
 from modelmedic.errors import (
     CannotTell,
     ModelmedicError,
@@ -25,6 +25,7 @@ from modelmedic.healing.interrupts import Interrupts, OutOfTime
 from modelmedic.healing.registry import Recovery, family_of
 from modelmedic.healing.repair import NotAllowed, Repair
 from modelmedic.limits import TimeoutManager
+from modelmedic.operations.run_environment import OF_THIS_RUN
 from modelmedic.verdicts import Judged, Verdict
 
 _GOOD = frozenset({Outcome.PASSED, Outcome.DEGRADED})
@@ -42,10 +43,11 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """Give the signals back: somebody else may call pytest from a longer program."""
+    """Give signals and environment back: somebody may call pytest from a longer program."""
     found = examination.of(config)
     if found is not None:
         found.interrupts.remove()
+        OF_THIS_RUN.put_all_back()
 
 
 @pytest.fixture
@@ -110,7 +112,7 @@ class Healer:
                         planned = self._ranked(item, judged, [repair, *chain], runner)
                         chain = [self._repair(each.recovery, judged, verdict) for each in planned]
                         continue
-                    phases, now = self._apply(item, judged, repair, runner)
+                    phases, now = self._apply(item, judged, verdict, repair, runner)
                     generation = self.engine.generation()
             except (RecoveryRefused, CannotTell) as error:  # CannotTell: the journals
                 attempts.append(repair.attempt("refused", str(error)))
@@ -186,7 +188,12 @@ class Healer:
             repair.problem = _own_error(repair, phases)
 
     def _apply(
-        self, item: pytest.Function, judged: Judged, repair: Repair, runner: Any
+        self,
+        item: pytest.Function,
+        judged: Judged,
+        first: Verdict,
+        repair: Repair,
+        runner: Any,
     ) -> tuple[Any, Verdict | None]:
         """Run the check with the recovery set up before it; keep or undo what it changed.
 
@@ -208,6 +215,8 @@ class Healer:
                 with self.interrupts.deferred():
                     self.engine.keep(repair.applied)
                     kept = now
+                    if repair.plan.is_for_this_run:  # a cure of our own environment heals nothing
+                        kept = verdicts.of_worked_around(first, now, repair.plan)
             is_stopped = False
         finally:
             self.active = None
@@ -219,7 +228,7 @@ class Healer:
                 self.attempts.append(told)
                 self.effectiveness.record(
                     repair,
-                    told.verdict,
+                    "healed" if kept else told.verdict,  # worked around, the recovery did its work
                     area=judged.area,
                     outcome=now.outcome if now else None,
                     error=now.error if now else None,
@@ -354,7 +363,7 @@ def _own_error(repair: Repair, phases: Any) -> BaseException | None:
 
 def _attempt_of(repair: Repair, *, healed: bool, is_stopped: bool, trouble: str) -> Attempt:
     if healed:
-        return repair.attempt("healed")
+        return repair.attempt("degraded" if repair.plan.is_for_this_run else "healed")
     problem = repair.problem
     if is_stopped and not isinstance(problem, ModelmedicError):
         done = trouble or ("It was put back." if repair.applied or problem else "")

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
-import secrets
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from modelmedic import discovery, examination, rooms
+from modelmedic import discovery, examination, rooms, runs, selection
 from modelmedic.context import Context
 from modelmedic.errors import CannotTell, ModelmedicError
 from modelmedic.examination import Examination
 from modelmedic.facts.book import FactBook
 from modelmedic.healing.engine import Budget, Engine
 from modelmedic.healing.registry import Registry
+from modelmedic.pace import SETTINGS
+from modelmedic.profile.loader import DEFAULT as DEFAULT_PROFILE
 from modelmedic.profile.loader import load_profile
 from modelmedic.profile.model import Profile
 from modelmedic.text import quoted
@@ -26,12 +27,12 @@ if TYPE_CHECKING:
     from modelmedic.facts.digests import Digests
     from modelmedic.healing.planfile import PlanFile
 
-DEFAULT_PROFILE = "wan2.2-ti2v-5b"
 RISKS = ("costly", "destructive")
 _MOST_DIGITS = 18  # of a budget: an exabyte
 EMBEDDED_DEMO = "embedded:demo"
 # pytest's options that only list, and those that leave out checks.
 LISTINGS = ("collectonly", "help", "markers", "showfixtures", "show_fixtures_per_test", "cacheshow")
+_REPEATED = ("profile", "install_dir", "target_python", "stage", "manifest", "wheelhouse", "checks")
 _SELECTING = ("keyword", "markexpr", "lf", "deselect", "stepwise", "ignore", "ignore_glob")
 
 # Option, ini type, default, help. Ini names are modelmedic_<name>, variables MODELMEDIC_<NAME>.
@@ -48,6 +49,8 @@ _SETTINGS: tuple[tuple[str, str, str], ...] = (
     ("heal_budget_count", "N", "begin at most N repairs in this run"),
     ("heal_budget_bytes", "N", "fetch at most N bytes in this run"),
     ("heal_budget_seconds", "N", "begin no repair after N seconds"),
+    ("checks", "LIST", "judge only these areas or checks (ID, ID[PARAMETER]) and what they need"),
+    ("using", "LIST", "with --heal: try no other recoveries than these"),
     ("bandwidth", "BYTES", "fetch at most so many bytes a second (default: no limit)"),
     ("plan_file", "F", "with --heal=plan: where to write the plan; with --heal: apply only that"),
     (
@@ -56,6 +59,7 @@ _SETTINGS: tuple[tuple[str, str, str], ...] = (
         "digests of the files as they should be, written by `modelmedic profile seal`",
     ),
     ("wheelhouse", "DIR", "wheels to repair packages from, of `modelmedic profile wheelhouse`"),
+    *((f"retry_{name}", each.metavar, each.about) for name, each in SETTINGS.items()),
     ("report_dir", "DIR", "where report.json, report.html and junit.xml go"),
 )
 _FLAGS: tuple[tuple[str, str], ...] = (
@@ -149,7 +153,7 @@ def _examination(config: pytest.Config) -> Examination:
         stage=stage,
         deep=bool(_setting(config, "deep")),
         offline=bool(_setting(config, "offline")),
-        run_id=told.get("run_id") or _new_run_id(),
+        run_id=told.get("run_id") or runs.new_id(),
         command=_command(config),
         cwd=cwd,
         environ=os.environ,
@@ -182,6 +186,8 @@ def _examination(config: pytest.Config) -> Examination:
         is_worker=hasattr(config, "workerinput"),
         is_closing=is_closing,
         is_listing=any(getattr(config.option, name, None) for name in LISTINGS),
+        checks=selection.parse(_setting(config, "checks") or ""),
+        using=selection.names(_setting(config, "using") or ""),
         is_partial=_is_partial(config),
         hub=hub,
         is_verbose=getattr(config.option, "verbose", 0) > 0,
@@ -196,7 +202,11 @@ def _is_partial(config: pytest.Config) -> bool:
     room = rooms.room("checks")
     paths = [Path(config.invocation_params.dir, str(arg)).resolve() for arg in config.args]
     is_whole = any(path == room or path in room.parents for path in paths)
-    return not is_whole or any(getattr(config.option, name, None) for name in _SELECTING)
+    return (
+        not is_whole
+        or bool(_setting(config, "checks"))
+        or any(getattr(config.option, name, None) for name in _SELECTING)
+    )
 
 
 def _mode(config: pytest.Config) -> str:
@@ -215,18 +225,6 @@ def _mode(config: pytest.Config) -> str:
     return mode
 
 
-def _tokens(mode: str) -> dict[str, str]:
-    """Return the Hub's token by its origin, where a repair may need it."""
-    if mode not in {"apply", "ask"}:
-        return {}
-    from modelmedic.facts import hub_access
-
-    try:
-        return hub_access.bearer_tokens()
-    except CannotTell:
-        return {}  # network.hub-token says what is wrong with it
-
-
 def _extras(config: pytest.Config, mode: str, context: Context) -> dict[str, Any]:
     """Return what repairs that fetch need: tokens, digests of blocks, the limit of bandwidth."""
 
@@ -235,24 +233,20 @@ def _extras(config: pytest.Config, mode: str, context: Context) -> dict[str, Any
 
         return known_digests.known(context, sha256)
 
-    found: dict[str, Any] = {"tokens": _tokens(mode), "digests": digests, "failed": {}}
-    given = _setting(config, "bandwidth")
-    if given:
-        from modelmedic.patience import LEAST_BANDWIDTH, Bandwidth
+    tokens: dict[str, str] = {}
+    if mode in {"apply", "ask"}:
+        from modelmedic.facts import hub_access
 
-        if not (str(given).isdecimal() and len(str(given)) <= _MOST_DIGITS):
-            raise pytest.UsageError(f"--bandwidth={given}: it is a whole number.")
-        if int(given) < LEAST_BANDWIDTH:
-            raise pytest.UsageError(
-                f"--bandwidth={given}: it is {LEAST_BANDWIDTH:,} bytes a second or more; servers "
-                "close connections that are read more slowly."
-            )
-        found["bandwidth"] = Bandwidth(int(given))
+        with contextlib.suppress(CannotTell):  # network.hub-token says what is wrong with it
+            tokens = hub_access.bearer_tokens()
+    found: dict[str, Any] = {"tokens": tokens, "digests": digests, "failed": {}}
+    from modelmedic import patience
+
+    told = vars(config.option)
+    found["spending"] = patience.spending_of(told, os.environ, config.getini, context.profile)
+    if given := _setting(config, "bandwidth"):
+        found["bandwidth"] = patience.bandwidth_of(given)
     return found
-
-
-def _new_run_id() -> str:
-    return f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
 
 
 def _with_embedded_hub(
@@ -379,7 +373,7 @@ def _command(config: pytest.Config) -> str:
     """Return the command that repeats this run, without what only steers one run."""
     form = os.environ.get("MODELMEDIC_INVOKED_AS")
     parts = [form] if form else ["pytest", *_paths(config)]
-    for name in ("profile", "install_dir", "target_python", "stage", "manifest", "wheelhouse"):
+    for name in _REPEATED:
         value = _setting(config, name)
         if value:
             parts.append(f"{_option(name)}={quoted(str(value))}")

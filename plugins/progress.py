@@ -43,6 +43,7 @@ class Progress:
         self.config = config
         self.engine = found.engine
         self.engine.told = self.say  # who holds the lock, while a run waits for it
+        self.engine.shop.extras["told"] = self.say  # that a server asks a fetch to wait
         self.checks: set[str] = set()  # whose repairs were shown
         self._shown: Repair | None = None  # the one that was last begun
         self._is_unasked = found.mode != "ask"  # else it was shown with the question
@@ -72,6 +73,7 @@ class Progress:
             spent = duration(attempt.seconds)
             words = {
                 "healed": f"healed in {spent}: the check holds now",
+                "degraded": f"worked around for this run only, in {spent}: the check holds in it",
                 "not healed": "did not help: the check still fails; "
                 f"{attempt.error or 'it was undone'}",
                 "failed": f"did not succeed, after {spent}; the reason stands at the end",

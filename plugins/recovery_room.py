@@ -20,6 +20,7 @@ def pytest_configure(config: pytest.Config) -> None:
         return
     try:
         _load_recoveries(config, found)
+        found.registry.keep_to(found.using)
     except (extensions.BadExtension, ValueError) as error:
         raise pytest.UsageError(str(error)) from error
     # Our filter for a person's checks would drop it; see pytest_warning_recorded below.

@@ -37,6 +37,7 @@ def pytest_configure(config: pytest.Config) -> None:
     found = examination.of(config)
     if found is not None and found.is_worker and getattr(config.option, "verbose", 0) >= 0:
         found.engine.told = functools.partial(_say, config)
+        found.engine.shop.extras["told"] = found.engine.told
 
 
 def _say(config: pytest.Config, line: str) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from client_support import served
 from environment_cases import CASES as ENVIRONMENT_CASES
 from lock_breaks import LOCK, leave_a_soft_lock, lock_it
+from network_cases import CASES as NETWORK_CASES
 from package_cases import CASES as PACKAGE_CASES
 
 from modelmedic.context import OWN_FOLDER
@@ -375,6 +376,7 @@ CASES = (
         also_changes=(RECORD,),
         profile=str(PROFILES / "optional-model.toml"),
     ),
+    *NETWORK_CASES,
     *PACKAGE_CASES,
     *ENVIRONMENT_CASES,
 )

@@ -204,7 +204,7 @@ class Proxy:
             if method == "CONNECT":
                 client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
             else:
-                path = "/" + target.split("/", 3)[3]
+                path = "/" + "".join(target.split("/", 3)[3:])
                 server.sendall(head.replace(target, path, 1).encode("latin-1"))
             self._pump(client, server)
         return b""

@@ -22,24 +22,31 @@ HEAVY = {
 # A module may import its own layer and those before it. A new module gets its line here, which is
 # the moment to think about where it belongs.
 LAYERS = (
-    ("", "caller", "deeds", "errors", "jsonshape", "lazy", "limits", "masking", "text"),
-    ("commands", "purity", "rooms", "bootstrap"),
+    ("", "caller", "deeds", "errors", "jsonshape", "lazy", "masking", "text"),
+    # What interrupts a block ends its children; the limits name it.
+    (
+        *("commands", "purity", "rooms", "bootstrap"),
+        *("limits", "timelimit", "interruption", "offspring"),
+    ),
     ("profile.model", "context", "findings", "testing"),
     ("facts",),
-    ("profile", "compat", "needs", "discovery", "forecast", "scan"),
+    ("profile", "compat", "needs", "selection", "discovery", "forecast", "scan"),
     (
         "operations",
         "installer",
         "transfer",
         "ranges",
         "received",
+        "addresses",
         "exchange",
         "patience",
+        "pace",
         "http_answer",
+        "observations",
         "goodcopies",
     ),
     ("strategies",),
-    ("healing", "reliability", "monitor", "history"),
+    ("healing", "reliability.interfaces", "reliability.disk_watch", "monitor", "history"),
     # Its children meet the journal of a repair, which lies above the rest of the test kit.
     (
         "testing.conformance",
@@ -54,6 +61,7 @@ LAYERS = (
         "support",
         "endings",
         "runs",
+        "reliability",  # its engine runs the checks, and reads their record
     ),
     ("entry", "cli", "__main__"),
 )

@@ -84,6 +84,8 @@ def test_an_install_folder_that_is_a_file(desk):
         ("--heal-budget-bytes=abc", "whole number"),
         ("--heal-budget-seconds=²", "whole number"),
         ("--bandwidth=1M", "whole number"),
+        ("--retry-tries=0", "a whole number from 1 to"),
+        ("--retry-most-seconds=-1", "a number from 0 to"),
         ("--bandwidth=100", "16,384 bytes a second or more"),
         (f"--heal-budget-count={'9' * 5000}", "whole number"),
         ("--heal=maybe", "--heal"),

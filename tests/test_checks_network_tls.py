@@ -7,7 +7,9 @@ import time
 import network_checks_support
 import trustme
 from network_checks_support import STAGES, Run, verdict
-from network_support import endpoint, proxying, server_context, serving
+from network_support import Reply, endpoint, proxying, server_context, serving
+
+from modelmedic.facts import clock
 
 calm_network = network_checks_support.calm_network
 
@@ -65,3 +67,21 @@ def test_plain_http_to_another_machine_is_a_loss(tmp_path, monkeypatch):
         run = Run(tmp_path, endpoint("http://plain.invalid"))
         run.check(STAGES[2])
     assert "plain HTTP" in run.losses[0][0]
+
+
+def test_a_wrong_clock_is_named_with_how_far_and_the_command_that_sets_it(tmp_path, monkeypatch):
+    import datetime as dt
+    from email.utils import format_datetime
+
+    there = dt.datetime.now(tz=dt.timezone.utc) + dt.timedelta(days=3)
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "root.pem")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "root.pem"))
+    certificate = authority.issue_cert("127.0.0.1", not_before=there - dt.timedelta(days=1))
+    reply = Reply(200, b"", {"Date": format_datetime(there, usegmt=True)})
+    with serving(reply, tls=server_context(certificate)) as server:
+        run = Run(tmp_path, endpoint(server.url))
+        error = verdict(run, STAGES[2])
+    assert "off by 3 days" in error.what
+    assert error.next_step == clock.cure(run.facts)
+    assert "clock" in error.next_step or "time" in error.next_step

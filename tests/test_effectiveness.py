@@ -21,7 +21,7 @@ from modelmedic.healing.posterior import Posterior
 from modelmedic.healing.registry import Recovery
 from modelmedic.healing.repair import Repair
 from modelmedic.operations.fetch_file import FetchFile
-from modelmedic.operations.kinds import MakeDir, SetAside
+from modelmedic.operations.kinds import MakeDir, SetAside, SetRunEnvironment, WaitForServer
 
 
 def repair_of(*operations, name="mend", check="try.it[a/b.bin]", risk="safe", error=None):
@@ -110,6 +110,15 @@ def test_risk_goes_before_bytes_before_success_before_the_declared_order(known):
     proven = repair_of(MakeDir("x"), name="proven")
     chain = [costly, unknown, large, hopeless, first, second, proven]
     assert known.ranked(chain) == [proven, first, second, hopeless, large, unknown, costly]
+
+
+def test_what_lasts_goes_before_a_cure_for_this_run_however_well_that_worked(known):
+    for number in range(20):
+        known.log.add(entry(number, recovery="proven"))
+        known.log.add(entry(100 + number, recovery="hopeless", verdict="not healed"))
+    passing = repair_of(SetRunEnvironment.of({"A": "1"}), name="proven")
+    lasting = repair_of(WaitForServer("hub", "http://h", "GET /", (2,)), name="hopeless")
+    assert known.ranked([passing, lasting]) == [lasting, passing]
 
 
 # --- the same state

@@ -150,11 +150,28 @@ def test_a_server_that_hangs_is_given_up_and_nobody_answers_for_it(tmp_path, mon
 def test_a_refused_certificate_is_kept_as_a_suspicion(tmp_path, monkeypatch):
     expired = dt.datetime(2020, 1, 1, tzinfo=dt.timezone.utc)
     authority, context = tls({"not_before": expired, "not_after": expired.replace(year=2021)})
-    with authority.cert_pem.tempfile() as roots, server(context=context) as endpoint:
+    with authority.cert_pem.tempfile() as roots, server(context=context, date=False) as endpoint:
         monkeypatch.setenv("SSL_CERT_FILE", roots)
         found = ask_all(tmp_path, endpoint)
     assert "no longer valid" in found.suspicion
     assert found.times == ()
+
+
+def test_how_wrong_the_clock_is_comes_from_a_server_proven_in_all_but_its_dates(
+    tmp_path, monkeypatch
+):
+    begins = dt.datetime.now(dt.timezone.utc) + dt.timedelta(days=2)
+    authority, context = tls({"not_before": begins})
+    with (
+        authority.cert_pem.tempfile() as roots,
+        server(ahead_seconds=3 * 86_400, context=context) as endpoint,
+    ):
+        monkeypatch.setenv("SSL_CERT_FILE", roots)
+        found = ask_all(tmp_path, endpoint)
+        assert found.ahead_seconds == pytest.approx(-3 * 86_400, abs=5)
+        assert found.suspicion == ""
+        monkeypatch.delenv("SSL_CERT_FILE")  # nobody's root: not asked for the time either
+        assert ask_all(tmp_path, endpoint) == clock.ServerTimes(())
 
 
 def test_without_endpoints_nobody_is_asked(tmp_path):

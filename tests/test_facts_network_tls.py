@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import datetime as dt
+from email.utils import format_datetime
 
 import network_facts_support
 import pytest
 import trustme
 from network_facts_support import facts_for, reach
-from network_support import endpoint, proxying, server_context, serving
+from network_support import Reply, endpoint, proxying, server_context, serving
 
-from modelmedic.facts import network
+from modelmedic.facts import network, network_words
 
 calm_network = network_facts_support.calm_network
 authority = network_facts_support.authority
@@ -29,12 +30,24 @@ def test_a_trusted_certificate_passes_and_names_its_issuer(trusted, tmp_path):
         assert network.reach(facts, place, network.read_http).status == 200
 
 
-def tls_failure(tmp_path, certificate):
-    with serving(tls=server_context(certificate)) as server:
+def tls_failure(tmp_path, certificate, reply=None, asked=()):
+    with serving(reply or Reply(), tls=server_context(certificate)) as server:
         fact = reach(tmp_path, endpoint(server.url))
         assert isinstance(fact, network.TlsFact)
-        assert server.seen == []  # not one byte of HTTP to a server that is not proven
+        # Not one byte of HTTP to a server that is not proven; one that is, in all but its dates,
+        # is asked for the time alone.
+        assert [(seen.method, seen.target) for seen in server.seen] == list(asked)
+        assert not [seen for seen in server.seen if "authorization" in seen.headers]
         return fact
+
+
+FOR_THE_TIME = [("HEAD", "/")]
+
+
+def dated(days):
+    """An answer of a server whose clock is so many days after ours."""
+    there = dt.datetime.now(tz=dt.timezone.utc) + dt.timedelta(days=days)
+    return Reply(404, b"", {"Date": format_datetime(there, usegmt=True)})
 
 
 def test_a_certificate_for_another_host_is_told(trusted, tmp_path):
@@ -54,13 +67,49 @@ def test_an_expired_certificate_is_told(trusted, tmp_path):
     certificate = trusted.issue_cert(
         "127.0.0.1", not_before=ended - dt.timedelta(days=9), not_after=ended
     )
-    assert tls_failure(tmp_path, certificate).failure.kind == "expired"
+    fact = tls_failure(tmp_path, certificate, asked=FOR_THE_TIME)
+    assert fact.failure.kind == "expired"
+    assert not fact.is_clock_off
+    words = network_words.of_failure(endpoint("https://x"), fact)
+    assert "its certificate was not renewed" in words.why
+
+
+def test_a_clock_behind_the_servers_is_told_from_a_certificate_of_tomorrow(trusted, tmp_path):
+    begins = dt.datetime.now(tz=dt.timezone.utc) + dt.timedelta(days=2)
+    certificate = trusted.issue_cert("127.0.0.1", not_before=begins)
+    fact = tls_failure(tmp_path, certificate, dated(days=3), FOR_THE_TIME)
+    assert fact.failure.kind == "not-yet-valid"
+    assert fact.ahead_seconds == pytest.approx(-3 * 86_400, abs=5)
+    words = network_words.of_failure(endpoint("https://x"), fact)
+    assert "off by 3 days" in words.what
+    assert "behind" in words.what
+
+
+def test_a_clock_ahead_of_the_servers_is_told_from_a_certificate_that_ended(trusted, tmp_path):
+    ended = dt.datetime.now(tz=dt.timezone.utc) - dt.timedelta(days=300)
+    certificate = trusted.issue_cert(
+        "127.0.0.1", not_before=ended - dt.timedelta(days=90), not_after=ended
+    )
+    fact = tls_failure(tmp_path, certificate, dated(days=-365), FOR_THE_TIME)
+    words = network_words.of_failure(endpoint("https://x"), fact)
+    assert "off by 365 days" in words.what
+    assert "ahead of" in words.what
+
+
+def test_nobody_but_who_the_certificate_names_is_believed_about_the_time(tmp_path, trusted):
+    begins = dt.datetime.now(tz=dt.timezone.utc) + dt.timedelta(days=2)
+    stranger = trustme.CA().issue_cert("127.0.0.1", not_before=begins)
+    other = trusted.issue_cert("other.example", not_before=begins)
+    for certificate in (stranger, other):
+        fact = tls_failure(tmp_path, certificate, dated(days=3))
+        assert fact.ahead_seconds is None
 
 
 def test_a_certificate_from_tomorrow_is_told(trusted, tmp_path):
     begins = dt.datetime.now(tz=dt.timezone.utc) + dt.timedelta(days=1)
     certificate = trusted.issue_cert("127.0.0.1", not_before=begins)
-    assert tls_failure(tmp_path, certificate).failure.kind == "not-yet-valid"
+    fact = tls_failure(tmp_path, certificate, asked=FOR_THE_TIME)
+    assert fact.failure.kind == "not-yet-valid"
 
 
 def test_an_unknown_authority_is_untrusted_by_certifi_and_by_the_system(authority, tmp_path):

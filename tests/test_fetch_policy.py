@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 
 import pytest
 from fetch_support import asked_from, raw, reply
@@ -17,6 +18,7 @@ from network_support import VARIABLES
 from support import FIND_US
 
 from modelmedic import exchange, patience, transfer
+from modelmedic.pace import Pace, Spending
 from modelmedic.patience import Bandwidth
 from modelmedic.testing.hub import Fault, LoopbackHub
 from modelmedic.transfer import TransferFailed, Wanted
@@ -76,7 +78,8 @@ def test_nor_one_that_breaks_off_again_and_again(hub, part, monkeypatch):
     monkeypatch.setattr(patience, "FLOOR_WINDOW_SECONDS", 0.2)
     fault = Fault(bytes_per_second=400_000, cut_after_bytes=50_000)  # before a window is full
     hub.fault("cdn GET", fault, times=None)
-    assert transfer.fetch(url(hub), part, WANTED, extras=NO_SLEEP) == len(DATA)
+    extras = NO_SLEEP | {"spending": Spending(replace(patience.PACE, first_seconds=1.0))}
+    assert transfer.fetch(url(hub), part, WANTED, extras=extras) == len(DATA)
 
 
 def test_what_brings_next_to_nothing_renews_no_deadline(part, monkeypatch):
@@ -197,6 +200,33 @@ def test_a_proxy_that_is_not_asked_is_not_named(part, monkeypatch):
     assert "proxy" not in str(raised.value)
 
 
+# -- tries and budgets -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("in_ranges", [False, True])
+def test_a_transfer_tries_as_often_as_was_set_and_no_more_than_the_run_may(hub, part, in_ranges):
+    def go(spending):
+        hub.clear()
+        hub.fault("hub GET", Fault(status=503), times=None)
+        extras = NO_SLEEP | {"spending": spending}
+        with pytest.raises(TransferFailed) as caught:  # noqa: PT012
+            if in_ranges:
+                whole = [(0, len(DATA))]
+                take = lambda _at, _block: None  # noqa: E731
+                transfer.fetch_ranges([url(hub)], whole, len(DATA), take, sha256=SHA, extras=extras)
+            else:
+                transfer.fetch(url(hub), part, WANTED, extras=extras)
+        return len(hub.requests), caught.value.what
+
+    assert go(Spending(Pace(tries=2)))[0] == 2
+    assert go(Spending(Pace(tries=1)))[0] == 1
+    of_run = Spending(Pace(tries=9, budget_count=3))
+    count, told = go(of_run)
+    assert count == 4
+    assert "this run tries again at most 3 times" in told
+    assert go(of_run)[0] == 1
+
+
 # -- bandwidth -------------------------------------------------------------------------------------
 
 
@@ -240,7 +270,7 @@ def test_a_cap_is_no_slow_server(hub, part, monkeypatch):
 def test_a_name_that_is_never_found_is_given_up(part, monkeypatch):
     gone = threading.Event()
     monkeypatch.setattr(exchange, "CONNECT_SECONDS", 0.1)
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_options: gone.wait(60))
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_options: [] * gone.wait(60))
     try:
         with pytest.raises(TransferFailed, match=r"the name hub\.invalid could not be looked up"):
             transfer.fetch("http://hub.invalid/file", part, WANTED, extras=NO_SLEEP)

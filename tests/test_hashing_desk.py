@@ -102,14 +102,16 @@ def test_who_waits_long_is_shown_how_far_it_is(tmp_path, monkeypatch):
     monkeypatch.setattr(hashing_desk, "_QUIET_SECONDS", -1)
     facts, told = support.make_facts(tmp_path), []
     desk = hashing_desk.desk_of(facts)
+    desk.cores = 1
+    held = contextlib.ExitStack()  # the only turn: the file waits until its progress was told
+    held.enter_context(desk.turn("other", 7, ("sha256", "other")))
 
     @contextlib.contextmanager
     def shown():
-        yield lambda what, done, total: told.append((what, done, total))
+        yield lambda what, done, total: (told.append((what, done, total)), held.close())
 
     desk.shown = shown
-    with desk.turn("other", 7, ("sha256", "other")):
-        found = hashing_desk.awaited(facts, file_hashes.read_sha256, "f")
+    found = hashing_desk.awaited(facts, file_hashes.read_sha256, "f")
     assert found.size_bytes == 3_000_000
     assert told
     assert all(done <= total for _what, done, total in told)

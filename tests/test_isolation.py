@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -52,10 +53,19 @@ def assert_examined_untouched(done: subprocess.CompletedProcess[str], target: Pa
 
 def examine(argv: list[str], target: Path) -> subprocess.CompletedProcess[str]:
     report = f"--report-dir={target.parent / 'report'}"
-    return subprocess.run(
-        [*argv, *EXAMINE, report], cwd=target, env=own_state(child_env(), target), check=False,
-        capture_output=True, text=True, timeout=110,
-    )  # fmt: skip
+    env = {**own_state(child_env(), target), "PYTHONFAULTHANDLER": "1"}
+    command = [*argv, *EXAMINE, report]
+    with subprocess.Popen(
+        command, cwd=target, env=env, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+    ) as child:  # fmt: skip
+        try:
+            out, err = child.communicate(timeout=110)
+        except subprocess.TimeoutExpired:
+            os.killpg(child.pid, signal.SIGABRT)  # each process prints where it stands
+            out, err = child.communicate(timeout=10)
+            pytest.fail(f"It did not end within 110 s.\n{out}\n{err}")
+    return subprocess.CompletedProcess(command, child.returncode, out, err)
 
 
 def test_the_traps_work(target):

@@ -90,6 +90,24 @@ def test_the_modelmedic_command_is_declared(wheel):
     assert "[console_scripts]\nmodelmedic = modelmedic.cli:main" in text
 
 
+def test_the_wheel_runs_its_checks_for_an_installer(wheel, tmp_path):
+    """The rooms lie elsewhere in it, and the child must find the package that started it."""
+    wheel.extractall(tmp_path / "site")
+    code = (
+        f"import sys; sys.path.insert(0, {str(tmp_path / 'site')!r}); import modelmedic; "
+        f"made = modelmedic.PreInstallationValidator(profile='demo', install_dir={str(tmp_path)!r}, "
+        "options=['--checks=permissions']); result = made.validate_permissions(); "
+        "print(modelmedic.__file__, result.outcome, result.problem)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", code],
+        env=child_env(MODELMEDIC_STATE_DIR=str(tmp_path / "state")),
+        capture_output=True, text=True, timeout=110, check=False,
+    )  # fmt: skip
+    told = done.stdout.strip()
+    assert told == f"{tmp_path / 'site' / 'modelmedic' / '__init__.py'} passed", done.stderr
+
+
 def plain(requirement: Requirement) -> tuple[str, str, str]:
     """Return a requirement with its name in the one normal spelling."""
     return canonicalize_name(requirement.name), str(requirement.specifier), str(requirement.marker)

@@ -223,3 +223,26 @@ def test_capped(request):
 def test_the_bandwidth_reaches_the_repairs(room, options):
     run = room.run(CAPPED, *options)
     assert f"cap {2_000_000 if options else None}" in run.out
+
+
+PACED = """
+@pytest.mark.check("room.paced", area="install")
+def test_paced(request):
+    "The transfers of this run know how often to try."
+    from modelmedic import examination
+    pace = examination.of(request.config).engine.shop.extras["spending"].pace
+    raise Unhealthy(f"{pace.tries} tries, {pace.budget_count} in all", "", "", subject="x")
+"""
+
+
+def test_tries_reach_the_transfers_from_option_environment_and_ini_file(room, monkeypatch):
+    usual = room.env()
+    ini = ["-o", "modelmedic_retry_tries=2", "-o", "modelmedic_retry_budget_count=9"]
+    for options, env, told in (
+        ([], {}, "5 tries, None in all"),
+        (ini, {}, "2 tries, 9 in all"),
+        (ini, {"MODELMEDIC_RETRY_TRIES": "3"}, "3 tries, 9 in all"),
+        ([*ini, "--retry-tries=4"], {"MODELMEDIC_RETRY_TRIES": "3"}, "4 tries, 9 in all"),
+    ):
+        monkeypatch.setattr(type(room), "env", lambda _room, env=env: usual | env)
+        assert told in room.run(PACED, *options).out

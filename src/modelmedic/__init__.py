@@ -9,10 +9,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from modelmedic.errors import DiskFilling, OperationTimedOut
     from modelmedic.findings import EnhancedErrorCategory
     from modelmedic.healing.slots import IRecoveryStrategy, RecoveryStrategyRegistry
     from modelmedic.limits import TimeoutManager
+    from modelmedic.reliability.breaker import BreakerSettings
+    from modelmedic.reliability.capture import ErrorCapture
+    from modelmedic.reliability.choice import Choice, TerminalChooser
+    from modelmedic.reliability.correlation import carried, correlated
     from modelmedic.reliability.declarations import Declaration, declare, idempotent, optional
+    from modelmedic.reliability.disk_watch import DiskWatch
     from modelmedic.reliability.error_context import (
         EnhancedErrorContext,
         GPUInfo,
@@ -21,6 +27,11 @@ if TYPE_CHECKING:
         ResourceSnapshot,
         SystemInfo,
     )
+    from modelmedic.reliability.error_log import ErrorLog
+    from modelmedic.reliability.events import CallEvent
+    from modelmedic.reliability.factory import strategy_for
+    from modelmedic.reliability.gpu_notes import note_gpu
+    from modelmedic.reliability.health import ComponentHealth
     from modelmedic.reliability.interfaces import (
         IAutoRecoveryEngine,
         IPreInstallationValidator,
@@ -29,40 +40,106 @@ if TYPE_CHECKING:
         StrategyAttempt,
         ValidationResult,
     )
+    from modelmedic.reliability.manager import ReliabilityManager
+    from modelmedic.reliability.metrics import Metrics, OperationMetrics
+    from modelmedic.reliability.observations import note_connection, note_transfer
+    from modelmedic.reliability.recovery_engine import AutoRecoveryEngine
+    from modelmedic.reliability.refusals import CallRejected, CannotWrap, UnknownErrorType
+    from modelmedic.reliability.retry import OperationSkipped, RetryPolicy, retry
+    from modelmedic.reliability.shims import OtherClass, register_shim, shim
+    from modelmedic.reliability.temporary import TemporaryFiles
+    from modelmedic.reliability.validator import PreInstallationValidator
+    from modelmedic.reliability.wrapper import ReliabilityWrapper, instrument
     from modelmedic.scan.finding import ScanFinding
 
 __all__ = [
+    "AutoRecoveryEngine",
+    "BreakerSettings",
+    "CallEvent",
+    "CallRejected",
+    "CannotWrap",
+    "Choice",
+    "ComponentHealth",
     "Declaration",
+    "DiskFilling",
+    "DiskWatch",
     "EnhancedErrorCategory",
     "EnhancedErrorContext",
+    "ErrorCapture",
+    "ErrorLog",
     "GPUInfo",
     "HardwareProfile",
     "IAutoRecoveryEngine",
     "IPreInstallationValidator",
     "IRecoveryStrategy",
     "IReliabilityManager",
+    "Metrics",
     "NetworkStatus",
+    "OperationMetrics",
+    "OperationSkipped",
+    "OperationTimedOut",
+    "OtherClass",
+    "PreInstallationValidator",
     "RecoveryAction",
     "RecoveryStrategyRegistry",
+    "ReliabilityManager",
+    "ReliabilityWrapper",
     "ResourceSnapshot",
+    "RetryPolicy",
     "ScanFinding",
     "StrategyAttempt",
     "SystemInfo",
+    "TemporaryFiles",
+    "TerminalChooser",
     "TimeoutManager",
+    "UnknownErrorType",
     "ValidationResult",
     "__version__",
+    "carried",
+    "correlated",
     "declare",
     "idempotent",
+    "instrument",
+    "note_connection",
+    "note_gpu",
+    "note_transfer",
     "optional",
+    "register_shim",
+    "retry",
+    "shim",
+    "strategy_for",
 ]
 
 __version__ = "0.1.0"
 
 _HOMES = {
+    "errors": (
+        "DiskFilling",
+        "OperationTimedOut",
+    ),
     "findings": ("EnhancedErrorCategory",),
-    "healing.slots": ("IRecoveryStrategy", "RecoveryStrategyRegistry"),
+    "healing.slots": (
+        "IRecoveryStrategy",
+        "RecoveryStrategyRegistry",
+    ),
     "limits": ("TimeoutManager",),
-    "reliability.declarations": ("Declaration", "declare", "idempotent", "optional"),
+    "reliability.breaker": ("BreakerSettings",),
+    "reliability.capture": ("ErrorCapture",),
+    "reliability.choice": (
+        "Choice",
+        "TerminalChooser",
+    ),
+    "reliability.correlation": (
+        "carried",
+        "correlated",
+    ),
+    "reliability.declarations": (
+        "Declaration",
+        "declare",
+        "idempotent",
+        "optional",
+    ),
+    "reliability.disk_watch": ("DiskWatch",),
     "reliability.error_context": (
         "EnhancedErrorContext",
         "GPUInfo",
@@ -71,6 +148,11 @@ _HOMES = {
         "ResourceSnapshot",
         "SystemInfo",
     ),
+    "reliability.error_log": ("ErrorLog",),
+    "reliability.events": ("CallEvent",),
+    "reliability.factory": ("strategy_for",),
+    "reliability.gpu_notes": ("note_gpu",),
+    "reliability.health": ("ComponentHealth",),
     "reliability.interfaces": (
         "IAutoRecoveryEngine",
         "IPreInstallationValidator",
@@ -78,6 +160,37 @@ _HOMES = {
         "RecoveryAction",
         "StrategyAttempt",
         "ValidationResult",
+    ),
+    "reliability.manager": ("ReliabilityManager",),
+    "reliability.metrics": (
+        "Metrics",
+        "OperationMetrics",
+    ),
+    "reliability.observations": (
+        "note_connection",
+        "note_transfer",
+    ),
+    "reliability.recovery_engine": ("AutoRecoveryEngine",),
+    "reliability.refusals": (
+        "CallRejected",
+        "CannotWrap",
+        "UnknownErrorType",
+    ),
+    "reliability.retry": (
+        "OperationSkipped",
+        "RetryPolicy",
+        "retry",
+    ),
+    "reliability.shims": (
+        "OtherClass",
+        "register_shim",
+        "shim",
+    ),
+    "reliability.temporary": ("TemporaryFiles",),
+    "reliability.validator": ("PreInstallationValidator",),
+    "reliability.wrapper": (
+        "ReliabilityWrapper",
+        "instrument",
     ),
     "scan.finding": ("ScanFinding",),
 }

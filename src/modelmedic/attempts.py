@@ -11,6 +11,7 @@ from modelmedic.findings import Attempt, Finding, Outcome
 # What a verdict means, for whoever reads it for the first time. Keys: `Attempt.verdict`.
 MEANING = {
     "healed": "",
+    "degraded": "worked around for this run only",
     "not healed": "the check still did not hold",
     "planned": "",
     "refused": "",

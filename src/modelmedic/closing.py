@@ -13,9 +13,11 @@ from modelmedic import caller, commands, rooms
 from modelmedic.errors import CannotTell
 from modelmedic.examination import Examination
 from modelmedic.facts import file_hashes
+from modelmedic.findings import Outcome
 from modelmedic.limits import TimeoutManager
 from modelmedic.records import write_json
 
+WORKED_AROUND = "worked-around.json"
 _PATIENCE = 3  # the closing pass may take so many times what the run took until now
 
 # The folder a person starts in may hold a pytest.py or a json.py: "" leaves sys.path before the
@@ -39,6 +41,7 @@ def run(found: Examination, nodeids: list[str]) -> dict[str, dict[str, Any]]:
     chosen = folder / "checks.txt"
     chosen.write_text("\n".join(nodeids) + "\n", encoding="utf-8")
     write_json(folder / file_hashes.NAME, file_hashes.told(found.facts.memo))
+    write_json(folder / WORKED_AROUND, _worked_around(found))
     limit = TimeoutManager().get_timeout("validation")
     limit += _PATIENCE * int(time.time() - found.started_at)
     done = commands.run(
@@ -58,6 +61,35 @@ def run(found: Examination, nodeids: list[str]) -> dict[str, dict[str, Any]]:
         said = (done.stderr or done.stdout).strip()[-300:]
         raise CannotTell(f"The closing pass judged {len(findings)} of {len(nodeids)} checks.", said)
     return findings
+
+
+def _worked_around(found: Examination) -> dict[str, dict[str, Any]]:
+    """Return by check the loss that stays although it holds in this run's environment.
+
+    The fresh process inherits that environment: there the check passes, and is degraded as here.
+    """
+    return {
+        finding.check: {
+            "what": finding.what,
+            "why": finding.why,
+            "next": finding.next,
+            "failure_id": finding.failure_id,
+        }
+        for finding in found.findings
+        if finding.outcome == Outcome.DEGRADED.value
+        and any(attempt.verdict == Outcome.DEGRADED.value for attempt in finding.attempts)
+    }
+
+
+def recalled_losses(report_dir: Path) -> dict[str, dict[str, Any]]:
+    """Return in the closing pass what `run` left for it in its report folder; else nothing."""
+    try:
+        told: dict[str, dict[str, Any]] = json.loads(
+            (report_dir / WORKED_AROUND).read_text(encoding="utf-8")
+        )
+    except (OSError, ValueError):
+        return {}
+    return told
 
 
 def _arguments(found: Examination, folder: Path) -> list[str]:

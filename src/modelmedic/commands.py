@@ -88,6 +88,18 @@ def run(
         return Completed(args, returncode, said, complained, time.monotonic() - started)
 
 
+def running_pid(value: object) -> int | None:
+    """Return the process number of a child that runs; None when ``value`` is no child's handle."""
+    of_asyncio = sys.modules.get("asyncio.subprocess")
+    is_child = isinstance(value, subprocess.Popen) or (
+        of_asyncio is not None and isinstance(value, of_asyncio.Process)
+    )
+    if not is_child:
+        return None
+    child: Any = value
+    return child.pid if child.returncode is None else None
+
+
 def _start(
     args: tuple[str, ...],
     *,

@@ -29,6 +29,99 @@ class CannotTell(ModelmedicError):  # noqa: N818 - named for what it means, as p
     """
 
 
+_INTERRUPTED = {
+    "main thread": "the main thread was interrupted",
+    "task": "its task was cancelled",
+    "children": "the program it waited for was ended",
+    "check": "its own check ended it",
+}
+
+
+class OperationTimedOut(ModelmedicError, TimeoutError):  # noqa: N818
+    """A limit of time was over; says what was interrupted and what could not be.
+
+    Args:
+        operation: The name that was limited.
+        limit_seconds: What it was given.
+        took_seconds: When its block ended.
+        interrupted: "main thread", "task", "children" or "check" (the code asked itself); empty
+            when nothing could be.
+        thread: Name of the thread that could not be interrupted; empty for none.
+        children: Processes that were ended, as "12 (pip)".
+        left: Those of them that would not end.
+        others: The limits around it and inside it, which allow more.
+    """
+
+    def __init__(
+        self,
+        operation: str,
+        limit_seconds: float,
+        took_seconds: float,
+        *,
+        interrupted: str = "",
+        thread: str = "",
+        children: tuple[str, ...] = (),
+        left: tuple[str, ...] = (),
+        others: tuple[str, ...] = (),
+    ) -> None:
+        TimeoutError.__init__(self, operation)
+        self.operation = operation
+        self.limit_seconds = limit_seconds
+        self.took_seconds = took_seconds
+        self.interrupted = interrupted
+        self.thread = thread
+        self.children = children
+        self.left = left
+        self.others = others
+        self.what, self.why, self.next_step = self._words()
+
+    @property
+    def overrun_seconds(self) -> float:
+        """Return how much later than its limit the block ended."""
+        return max(0.0, self.took_seconds - self.limit_seconds)
+
+    def _words(self) -> tuple[str, str, str]:
+        ran = f"{self.operation} ran over its limit of {self.limit_seconds:g} s"
+        if self.interrupted:
+            how = _INTERRUPTED.get(self.interrupted, self.interrupted)
+            what = f"{ran}; {how} after {self.took_seconds:.2f} s."
+        else:
+            where = f"the thread {self.thread}" if self.thread else "a call outside of Python"
+            what = (
+                f"{ran} by {self.overrun_seconds:.2f} s: {where} cannot be interrupted, and went "
+                "on to its end."
+            )
+        why = []
+        if self.others:
+            why.append(f"It is the tighter one beside {', '.join(self.others)}.")
+        if self.children:
+            why.append(f"Ended with it: {', '.join(self.children)}.")
+        if self.left:
+            why.append(f"Not to be ended: {', '.join(self.left)}; nobody waits for it.")
+        return what, " ".join(why), ""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        fields = {
+            "interrupted": self.interrupted,
+            "thread": self.thread,
+            "children": self.children,
+            "left": self.left,
+            "others": self.others,
+        }
+        numbers = (self.operation, self.limit_seconds, self.took_seconds)
+        return (_rebuild_timed_out, (numbers, fields))
+
+
+def _rebuild_timed_out(
+    numbers: tuple[str, float, float], fields: dict[str, object]
+) -> OperationTimedOut:
+    return OperationTimedOut(*numbers, **fields)  # type: ignore[arg-type]
+
+
+class DiskFilling(ModelmedicError):  # noqa: N818
+    """A long operation was stopped before the disk is full; what it has is kept."""
+
+
 class BadInstall(ModelmedicError):  # noqa: N818
     """The install folder given cannot be one: it is a file, or cannot be read. Exit code 4."""
 

@@ -15,6 +15,7 @@ from modelmedic.healing.engine import Engine
 from modelmedic.healing.interrupts import Interrupts
 from modelmedic.healing.registry import Registry
 from modelmedic.needs import Needs
+from modelmedic.selection import Entry
 from modelmedic.text import quoted
 
 if TYPE_CHECKING:
@@ -44,6 +45,8 @@ class Examination:
     plan_file: Path | None = None  # None: plan.json in the report folder
     accepted: PlanFile | None = None  # --plan-file: repair only what stands in it
     needs: Needs = field(default_factory=lambda: Needs(()))
+    # In the closing pass, by check id: the loss of what holds in this run's environment only.
+    worked_around: dict[str, dict[str, Any]] = field(default_factory=dict)
     outcomes: dict[str, Outcome] = field(default_factory=dict)  # by node id, as checks end
     names: dict[str, str] = field(default_factory=dict)  # node id: check id
     roots: dict[str, str] = field(default_factory=dict)  # blocked or skipped node id: its cause
@@ -51,6 +54,8 @@ class Examination:
     is_worker: bool = False
     is_closing: bool = False
     is_listing: bool = False  # --co and the like: nothing is judged
+    checks: tuple[Entry, ...] = ()  # --checks: these and what they need; empty: all
+    using: tuple[str, ...] = ()  # --using: no other recovery is tried; empty: all may be
     is_partial: bool = False  # some checks were left out by the person
     interrupts: Interrupts = field(default_factory=Interrupts)
     strict_degraded: bool = False
@@ -66,16 +71,17 @@ class Examination:
     exit_code: int | None = None
 
     def bounds(self) -> list[str]:
-        """Return the options that keep a run from repairing more: plan file, budgets, no network.
+        """Return the options that keep a run from repairing more than was agreed to.
 
-        A command that is printed for a person to type holds them, or it would do more than they
-        agreed to.
+        Plan file, budgets, recoveries, no network. A command that is printed for a person to type
+        holds them.
         """
         most = self.engine.budget
         limits = (("count", most.count), ("bytes", most.fetch_bytes), ("seconds", most.seconds))
         bounds = [f"--heal-budget-{name}={int(many)}" for name, many in limits if many is not None]
         if self.accepted is not None:
             bounds.insert(0, f"--plan-file={quoted(str(self.accepted.path))}")
+        bounds += [f"--using={','.join(self.using)}"] * bool(self.using)
         return bounds + ["--offline"] * self.context.offline
 
 

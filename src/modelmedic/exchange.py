@@ -18,7 +18,9 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
+from modelmedic import addresses
 from modelmedic.http_answer import TransferFailed, TryAgain, chain, listed_sha256, told_words
+from modelmedic.observations import SEEN
 from modelmedic.patience import Deadline
 from modelmedic.text import printable
 
@@ -37,7 +39,6 @@ _READ_BYTES = 1 << 18
 _FULL_READ_BYTES = 1 << 14
 _USUAL_PORTS = {"http": 80, "https": 443}
 _TICK_SECONDS = 1.0
-_HEAR_SECONDS = 0.2  # on Windows a wait in the system does not hear Ctrl-C
 
 
 class Watch:
@@ -91,8 +92,19 @@ class Watch:
 
         def connect(connection: Any) -> None:
             watch.connection = connection
-            _await_name(connection.host)
-            kind.connect(connection)
+            with SEEN.connecting():
+                host, port = connection.host, connection.port
+                found = addresses.look_up(host, port, CONNECT_SECONDS)
+                connection.answering = addresses.answering(found, port, CONNECT_SECONDS)
+                kind.connect(connection)
+
+        def new_conn(connection: Any) -> Any:
+            named = connection._dns_host  # noqa: SLF001 - urllib3's name for where TCP leads
+            connection._dns_host = getattr(connection, "answering", "") or named  # noqa: SLF001
+            try:
+                return kind._new_conn(connection)  # noqa: SLF001
+            finally:
+                connection._dns_host = named  # noqa: SLF001 - the name that TLS has to prove
 
         def putrequest(connection: Any, *args: Any, **options: Any) -> Any:
             watch.connection = connection  # a kept connection is not made anew
@@ -105,6 +117,7 @@ class Watch:
 
         added = {
             "connect": connect,
+            **({"_new_conn": new_conn} if _leads_there_itself(kind) else {}),
             "putrequest": putrequest,
             "response_class": staticmethod(response_class),
             "is_watched": True,
@@ -137,26 +150,9 @@ class Watch:
                     socket.socket.shutdown(held, socket.SHUT_RDWR)
 
 
-def _await_name(host: str) -> None:
-    """Wait until the system knows a name, or knows that there is none; Ctrl-C is heard meanwhile.
-
-    Inside the system's own call it is not: that may take half a minute when no DNS answers.
-
-    Raises:
-        TimeoutError: It took longer than CONNECT_SECONDS.
-    """
-
-    def ask() -> None:
-        with contextlib.suppress(OSError, UnicodeError):  # who connects is told again
-            socket.getaddrinfo(host, None)
-
-    thread = threading.Thread(target=ask, name="transfer-name", daemon=True)
-    thread.start()
-    until = time.monotonic() + CONNECT_SECONDS
-    while thread.is_alive():
-        thread.join(_HEAR_SECONDS)
-        if time.monotonic() > until:
-            raise TimeoutError(f"the name {printable(host)} could not be looked up")
+def _leads_there_itself(kind: type[Any]) -> bool:
+    """Return whether a connection of this kind looks its address up here: through SOCKS none do."""
+    return "SOCKS" not in kind.__name__ and hasattr(kind, "_new_conn")
 
 
 class Exchange:
@@ -172,6 +168,7 @@ class Exchange:
     def __init__(self, tokens: Mapping[str, str], deadline: Deadline, sha256: str = "") -> None:
         self.is_listed = False  # whether the last answer's source lists the wanted sha256
         self._sha256 = sha256
+        self._arrived = [0]  # bytes of the answer that is read
         self._tokens = dict(tokens)
         self._watch = Watch(deadline)
         self._stack = contextlib.ExitStack()
@@ -208,7 +205,8 @@ class Exchange:
                     # The signed address of a content network has run out: ask for a new one.
                     raise TryAgain(f"{origin(url)} answers HTTP {answer.status_code}")
                 if answer.status_code not in _REDIRECTS or "Location" not in answer.headers:
-                    yield answer
+                    with SEEN.arriving() as self._arrived:
+                        yield answer
                     return
                 url = _target(url, answer.headers["Location"])
                 hops += 1
@@ -235,6 +233,7 @@ class Exchange:
             raise _judged(error) from error
         seconds = time.monotonic() - began
         self._watch.end()
+        self._arrived[0] += len(block or b"")
         return block or b"", seconds
 
     def _refuse_other(self, listed: str) -> bool:

@@ -47,9 +47,10 @@ class EnhancedErrorCategory(Enum):
 class Attempt:
     """One recovery tried on one failing check.
 
-    ``verdict`` is "healed", "not healed" (undone), "planned", "refused", "failed" (its own
-    error; undone), "interrupted" (by a signal; undone), "not allowed" (a risk class the person did
-    not allow) or "rechecked" (another check's repair had already changed the state).
+    ``verdict`` is "healed", "degraded" (worked around for this run only), "not healed" (undone),
+    "planned", "refused", "failed" (its own error; undone), "interrupted" (by a signal; undone),
+    "not allowed" (a risk class the person did not allow) or "rechecked" (another check's repair had
+    already changed the state).
 
     ``recheck`` is what the same check said before (``before``) and after the repair (``outcome``,
     ``what``, ``why``); None when it did not come to that. ``history`` is how often the recovery

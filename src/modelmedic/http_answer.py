@@ -9,6 +9,7 @@ import datetime as dt
 import email.utils
 import re
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING
@@ -19,7 +20,9 @@ from modelmedic.text import printable
 if TYPE_CHECKING:
     import requests
 
-RETRY_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
+# What passes. Source: RFC 9110 (408, 500 to 504), RFC 8470 (425), RFC 6585 (429); 520 to 524 are a
+# CDN's (Cloudflare): the server behind it did not answer.
+RETRY_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504, *range(520, 525)})
 # Codings that change the bytes. Others (S3's stored "aws-chunked") do not; the hash decides then.
 _COMPRESSED = frozenset({"gzip", "x-gzip", "deflate", "compress", "x-compress", "br", "zstd"})
 _NUMBER = r"[0-9]{1,19}"  # not \d: int() refuses some of what it matches
@@ -76,7 +79,7 @@ def body_of(answer: requests.Response, have: int) -> Body:
     """
     status = answer.status_code
     if status in RETRY_STATUSES:
-        raise TryAgain(_status_line(answer), _wait_seconds(answer))
+        raise TryAgain(_status_line(answer), asked_seconds(answer.headers))
     if status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and have:
         match = _content_range(rf"bytes \*/({_NUMBER})", answer)
         return Body(have, have, int(match[1]) if match else None, is_beyond=True)
@@ -108,6 +111,29 @@ def listed_sha256(answer: requests.Response) -> str:
     """
     told = answer.headers.get("X-Linked-Etag", "").strip().removeprefix("W/").strip('"').lower()
     return told if re.fullmatch(r"[0-9a-f]{64}", told) else ""
+
+
+def asked_seconds(headers: Mapping[str, str]) -> float | None:
+    """Return how long a server asks to wait before the next request; None when it does not.
+
+    Args:
+        headers: Of its answer; names in any case if the mapping knows none.
+
+    Source: RFC 9110 10.2.3 (Retry-After, seconds or a date); draft-ietf-httpapi-ratelimit-headers
+    (``RateLimit: "api";r=0;t=55``), which the Hub sends with 429.
+    """
+    told = headers.get("Retry-After", "").strip()
+    if re.fullmatch(_NUMBER, told):
+        return float(told)
+    until = _seconds_of(told)
+    if until is not None:
+        now = _seconds_of(headers.get("Date", ""))  # the server's own clock, ours may be wrong
+        return max(0.0, until - (time.time() if now is None else now))
+    limit = re.search(rf";\s*r\s*=\s*0\s*;\s*t\s*=\s*({_NUMBER})", headers.get("RateLimit", ""))
+    if limit or headers.get("RateLimit-Remaining", "").strip() != "0":
+        return float(limit[1]) if limit else None
+    reset = headers.get("RateLimit-Reset", "").strip()  # as up to version 07 of that draft
+    return float(reset) if re.fullmatch(_NUMBER, reset) else None
 
 
 def told_words(error: BaseException) -> str:
@@ -168,18 +194,6 @@ def _content_range(pattern: str, answer: requests.Response) -> re.Match[str] | N
     return re.fullmatch(pattern, told.strip(), re.IGNORECASE)
 
 
-def _wait_seconds(answer: requests.Response) -> float | None:
-    """Return what Retry-After asks for, in seconds or as a date; None without a readable one."""
-    told = answer.headers.get("Retry-After", "").strip()
-    if re.fullmatch(_NUMBER, told):
-        return float(told)
-    until = _seconds_of(told)
-    if until is None:
-        return None
-    now = _seconds_of(answer.headers.get("Date", ""))  # the server's own clock, ours may be wrong
-    return max(0.0, until - (time.time() if now is None else now))
-
-
 def _seconds_of(date: str) -> float | None:
     try:
         moment = email.utils.parsedate_to_datetime(date)
@@ -205,6 +219,7 @@ def _meaning(answer: requests.Response) -> str:
     }
     by_status = {
         401: "A token is needed, or the one given is not accepted.",
+        511: "The network asks for a login first (captive portal): open a browser and log in.",
         403: "The server refuses access.",
         404: "There is no such file.",
     }

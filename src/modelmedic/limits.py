@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from modelmedic.timelimit import Limit
 
 
 class TimeoutManager:
@@ -72,3 +75,29 @@ class TimeoutManager:
         if context.get("retry_count", 0) > 0:
             seconds *= 1.2
         return int(seconds)
+
+    def limit(
+        self,
+        operation: str,
+        context: Mapping[str, Any] | None = None,
+        seconds: float | None = None,
+    ) -> Limit:
+        """Return a context manager that breaks off its block when the time is over.
+
+        ``with limits.limit("validation"): ...``, or ``async with`` in a coroutine.
+
+        Args:
+            operation: A name of the table.
+            context: As of `get_timeout`.
+            seconds: Another limit than that of the table; above 0.
+
+        Raises:
+            OperationTimedOut: By the block, a `TimeoutError`; see `modelmedic.timelimit.Limit`.
+            ValueError: The limit is not above 0.
+        """
+        from modelmedic.timelimit import Limit
+
+        given = float(self.get_timeout(operation, context) if seconds is None else seconds)
+        if not given > 0:
+            raise ValueError(f"the limit of {operation} is {given:g} s; it must be above 0")
+        return Limit(operation, given)

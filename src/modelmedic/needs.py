@@ -14,12 +14,13 @@ GROUPS_NAME = "groups.json"
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """One selected check: where it is, its id and parameter, the ids it needs."""
+    """One selected check: where it is, its id and parameter, the ids it needs, its area."""
 
     nodeid: str
     check: str
     parameter: str | None
     needs: tuple[str, ...]
+    area: str = ""
 
 
 class Needs:

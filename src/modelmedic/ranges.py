@@ -19,7 +19,7 @@ from urllib.request import url2pathname
 
 from modelmedic.exchange import Exchange, shown
 from modelmedic.http_answer import Body, TransferFailed, TryAgain, body_of
-from modelmedic.patience import Deadline, Meter, Tries, meter_of, seconds_for
+from modelmedic.patience import Deadline, Meter, meter_of, seconds_for, tries_of
 
 if TYPE_CHECKING:
     import requests
@@ -153,7 +153,8 @@ def _from(url: str, order: _Order, meter: Meter, sha256: str, extras: Mapping[st
         return
     try:
         with Exchange(extras.get("tokens", {}), meter.deadline, sha256) as exchange:
-            tries = Tries(meter, url, extras.get("failed", {}))
+            tries = tries_of(meter, url, extras)
+            tries.begin()
             while order.left:
                 before = order.handed
                 try:

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import re
+import secrets
 import shutil
 import stat
 import time
@@ -22,6 +23,11 @@ KEPT = 50  # run folders in the default place; at 100 KB to 1 MB each a month of
 _MOST_BYTES = 64 * 1024 * 1024  # 10,000 findings take about 10 MB
 _RUN_ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{6}")
 _OURS = frozenset({NAME, JOURNAL_NAME, *BESIDE, "plan.json", "groups.json", "closing"})
+
+
+def new_id() -> str:
+    """Return the id of a run that begins now; later ones sort behind it."""
+    return f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
 
 
 def folder(state_dir: Path) -> Path:

@@ -15,6 +15,7 @@ from modelmedic.errors import ModelmedicError
 from modelmedic.examination import Examination
 from modelmedic.findings import Attempt, Finding, Outcome
 from modelmedic.healing import journal
+from modelmedic.operations import kinds
 from modelmedic.operations.base import RISKS
 from modelmedic.operations.expiry import KEEP_BYTES, KEEP_SECONDS
 from modelmedic.text import counted, duration, printable, size
@@ -111,7 +112,9 @@ def _is_worth_telling(attempt: Attempt, finding: Finding) -> bool:
 
 def attempt_lines(attempt: Attempt) -> list[str]:
     """Return the lines of one attempt: the verdict, then each operation."""
-    spent = f" in {duration(attempt.seconds)}" if attempt.verdict == "healed" else ""
+    spent = ""
+    if attempt.verdict in {"healed", "degraded"}:
+        spent = f" in {duration(attempt.seconds)}"
     fetched = f", {size(attempt.bytes_fetched)} fetched" if attempt.bytes_fetched else ""
     lines = wrapped(f"{attempt.recovery}: {attempt.verdict}{spent}{fetched}")
     for operation in attempt.operations:
@@ -290,7 +293,8 @@ def _has_cause(found: Examination) -> bool:
 
 def undo_command(found: Examination) -> str:
     """Return the command that puts back what this run repaired; empty when it repaired nothing."""
-    if not any(attempt.verdict == "healed" for f in found.findings for attempt in f.attempts):
+    healed = [a for f in found.findings for a in f.attempts if a.verdict == "healed"]
+    if not any(kinds.is_lasting(each) for attempt in healed for each in attempt.operations):
         return ""
     from modelmedic.healing import undoing  # only a run that healed needs it
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from modelmedic.exchange import Exchange, origin, shown
 from modelmedic.http_answer import Body, TransferFailed, TryAgain, body_of
-from modelmedic.patience import Deadline, Meter, Tries, meter_of, seconds_for
+from modelmedic.patience import Deadline, Meter, meter_of, seconds_for, tries_of
 from modelmedic.ranges import fetch_ranges
 from modelmedic.received import LISTED, Received
 
@@ -98,7 +98,7 @@ class _Fetch:
     received: Received
     meter: Meter
     exchange: Exchange
-    failed: MutableMapping[str, float]
+    extras: Mapping[str, Any]
 
 
 def fetch(
@@ -128,7 +128,9 @@ def fetch(
         progress: Called with the bytes present.
         extras: ``tokens``: bearer token by origin ("https://host[:port]"); ``bandwidth``: a
             `patience.Bandwidth`; ``failed``: when sources failed, see `patience.Tries`;
-            ``sleep``: replaces `time.sleep` in tests.
+            ``spending``: a `pace.Spending`, shared by the run; ``turns``: a `patience.Turns`, too;
+            ``told``: hears that a server asks to wait; ``sleep``: replaces `time.sleep` in
+            tests.
         budget_bytes: Give up above this many; None is unlimited.
         record: Descriptor of a file beside it, open for reading and writing, that keeps what a
             later resume needs; see `modelmedic.received`.
@@ -140,7 +142,6 @@ def fetch(
         OSError: The file cannot be written.
     """
     extras = extras or {}
-    failed: MutableMapping[str, float] = extras.get("failed", {})
     received = Received(handle, wanted, record, progress)
     if stranger is not None:
         received.adopt(stranger)
@@ -149,7 +150,7 @@ def fetch(
     meter = meter_of(extras, Deadline(_seconds_for(wanted)), progress, budget_bytes)
     try:
         with Exchange(extras.get("tokens", {}), meter.deadline, wanted.sha256) as exchange:
-            if _is_fetched(_Fetch(url, wanted, received, meter, exchange, failed)):
+            if _is_fetched(_Fetch(url, wanted, received, meter, exchange, extras)):
                 os.fsync(handle)
                 return meter.fetched
     except TransferFailed as error:
@@ -198,7 +199,8 @@ def _drop_impossible(job: _Fetch) -> None:
 
 def _fetch_all(job: _Fetch) -> None:
     """Ask for the rest until there is no more."""
-    tries = Tries(job.meter, job.url, job.failed)
+    tries = tries_of(job.meter, job.url, job.extras)
+    tries.begin()
     best = job.received.at
     while True:
         try:

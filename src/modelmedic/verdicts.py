@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from modelmedic.errors import CannotTell, ModelmedicError, Unhealthy
 from modelmedic.findings import Attempt, Finding, Outcome
 from modelmedic.healing.classify import classify
+
+if TYPE_CHECKING:
+    from modelmedic.healing.engine import Plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +115,30 @@ def of_error(error: BaseException) -> Verdict:
         "This says nothing about the install; it is a fault of the check.",
         "Report it with this run's report.json.",
         error=error,
+    )
+
+
+def of_worked_around(first: Verdict, now: Verdict, plan: Plan) -> Verdict:
+    """Return the verdict of a check that holds in an environment that ends with this run.
+
+    Args:
+        first: What the check said before.
+        now: What it says in that environment.
+        plan: What made the environment.
+    """
+    ours = [operation for operation in plan.operations if operation.is_for_this_run]
+    done = "; ".join(operation.describe() for operation in ours)
+    lasting = " ".join(told for operation in ours if (told := operation.lasting()))
+    # A check that states its loss in that environment begins with what it said without it.
+    also = now.what.removeprefix(first.what).strip() if now.outcome is Outcome.DEGRADED else ""
+    return Verdict(
+        Outcome.DEGRADED,
+        " ".join(part for part in (first.what, f"Worked around {done}.", also) if part),
+        first.why,
+        lasting,
+        first.failure_id,
+        first.error,
+        first.evidence,
     )
 
 

@@ -20,6 +20,13 @@ OWN_VALUE_OPTIONS = frozenset(
         "--heal-budget-bytes",
         "--heal-budget-seconds",
         "--bandwidth",
+        "--retry-tries",
+        "--retry-first-seconds",
+        "--retry-most-seconds",
+        "--retry-asked-seconds",
+        "--retry-budget-count",
+        "--retry-budget-seconds",
+        "--retry-per-minute",
         "--plan-file",
         "--report-dir",
     }

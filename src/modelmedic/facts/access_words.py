@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from modelmedic.facts.hub_access import RepoFact, TokenFact
+from modelmedic.facts.local_proof import LocalProof
 from modelmedic.facts.network_words import PORTAL_ID, Words, of_rate_limit
 from modelmedic.facts.package_index import IndexFact, Place
 from modelmedic.facts.proxy import ProxyEnvironment, ProxySetting
-from modelmedic.text import printable
+from modelmedic.text import counted, printable, size
 
 TOKEN_ID = "expired-token-breaks-public-repo"  # noqa: S105 - the id of a failure mode
 GATED_ID = "gated-companion-repo"
@@ -30,6 +31,17 @@ def of_setting(setting: ProxySetting) -> Words | None:
         "Every download that obeys this variable fails; a special character in a password must "
         "be percent-encoded (@ is %40, / is %2F).",
         f"write {setting.variable}=http://HOST:PORT, or unset it.",
+    )
+
+
+def of_offline(words: Words, proof: LocalProof) -> Words:
+    """Return what is lost where nothing is needed from a server that is out of reach."""
+    return Words(
+        f"{words.what} Nothing is needed from it now: HF_HUB_OFFLINE is set, and all "
+        f"{counted(proof.files, 'file')} ({size(proof.total_bytes)}) are proven here.",
+        words.why,
+        "" if not words.next_step else f"for updates and repairs: {words.next_step}",
+        words.failure_id,
     )
 
 

@@ -89,6 +89,16 @@ def cap_of(text: str, mounted: tuple[mounts.Mount, ...], *, root: Path = Path("/
     return MemoryCap(version=0)
 
 
+def own_memory_cap() -> MemoryCap:
+    """Return the memory limits of this process without a fact book; none where they are hidden."""
+    if not sys.platform.startswith("linux"):
+        return MemoryCap(version=0)
+    try:
+        return cap_of(_read(_OWN_GROUPS), mounts.parse_mountinfo(_read(mounts.MOUNTINFO)))
+    except (OSError, CannotTell):
+        return MemoryCap(version=0)  # the machine's own memory is the nearest that is known
+
+
 def own_cpu_quota() -> float | None:
     """Return how many processors this process may keep busy; None: no quota is known."""
     if not sys.platform.startswith("linux"):

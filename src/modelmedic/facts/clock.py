@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import sys
 import threading
 import time
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from modelmedic.errors import CannotTell
+from modelmedic.facts import system, trust
 from modelmedic.facts.book import FactBook, probe
 from modelmedic.profile.model import Endpoint
 
@@ -71,6 +73,8 @@ def read_clock(facts: FactBook) -> Clock:  # noqa: ARG001 - a probe's signature
 def read_server_times(facts: FactBook) -> ServerTimes:
     """Ask all endpoints of the profile at once for their time; those that are silent are left out.
 
+    A server whose certificate is outside its dates by our clock is asked once more with the dates
+    left aside; chain and name are verified. It shows how wrong the clock is.
     Name lookups and connections that hang are given up together after ``_ALL_SECONDS``.
     """
     answers: queue.SimpleQueue[ServerTime | CannotTell] = queue.SimpleQueue()
@@ -96,12 +100,21 @@ def read_server_times(facts: FactBook) -> ServerTimes:
 def _answer(endpoint: Endpoint, answers: queue.SimpleQueue[ServerTime | CannotTell]) -> None:
     try:
         answers.put(server_time(endpoint))
+    except ClockSuspected as suspected:
+        try:
+            answers.put(server_time(endpoint, ignores_dates=True))
+        except CannotTell:
+            answers.put(suspected)
     except CannotTell as error:
         answers.put(error)
 
 
-def server_time(endpoint: Endpoint) -> ServerTime:
+def server_time(endpoint: Endpoint, *, ignores_dates: bool = False) -> ServerTime:
     """Ask a server for its time with one HEAD request; proxies and TLS checks are the usual ones.
+
+    Args:
+        endpoint: The server.
+        ignores_dates: Leave the dates of its certificate aside; see `trust.context`.
 
     Raises:
         ClockSuspected: TLS refused the server's certificate for its dates.
@@ -114,7 +127,7 @@ def server_time(endpoint: Endpoint) -> ServerTime:
 
     started = time.time()
     try:
-        stated = _ask(endpoint.url)
+        stated = _ask(endpoint.url, ignores_dates=ignores_dates)
     except urllib.error.HTTPError as error:  # an answer all the same; a redirect is one too
         stated = error.headers.get("Date")
         error.close()
@@ -123,28 +136,54 @@ def server_time(endpoint: Endpoint) -> ServerTime:
     return ServerTime(endpoint.name, _ahead(endpoint, stated, (started + time.time()) / 2))
 
 
-def _ask(url: str) -> str | None:
+def _ask(url: str, *, ignores_dates: bool) -> str | None:
     import urllib.request
+
+    handlers: list[Any] = []
+    if ignores_dates:
+        handlers.append(urllib.request.HTTPSHandler(context=trust.dateless()))
 
     class NoRedirect(urllib.request.HTTPRedirectHandler):
         def redirect_request(self, *_: Any) -> None:
             """Follow nothing: where it points to is not our business."""
 
     request = urllib.request.Request(url, method="HEAD")  # noqa: S310 - http(s) only, see caller
-    opener = urllib.request.build_opener(NoRedirect)
+    opener = urllib.request.build_opener(NoRedirect, *handlers)
     with opener.open(request, timeout=_TIMEOUT_SECONDS) as answer:
         date: str | None = answer.headers.get("Date")
         return date
 
 
 def _ahead(endpoint: Endpoint, stated: str | None, local_seconds: float) -> float:
+    ahead = ahead_of(stated, local_seconds)
+    if ahead is None:
+        raise CannotTell(f"{endpoint.name} answered without a date.")
+    return ahead
+
+
+def ahead_of(stated: str | None, local_seconds: float) -> float | None:
+    """Return how far our clock is ahead of a Date header; None when it is no date."""
     try:
         server = parsedate_to_datetime(stated or "")
-    except (TypeError, ValueError) as error:
-        raise CannotTell(f"{endpoint.name} answered without a date.") from error
+    except (TypeError, ValueError):
+        return None
     if server.tzinfo is None:
         server = server.replace(tzinfo=timezone.utc)
     return local_seconds - server.timestamp()
+
+
+def cure(facts: FactBook) -> str:
+    """Return the command that sets the clock of this machine right; nobody runs it but a person."""
+    if sys.platform == "win32":
+        return "In a PowerShell of the administrator: `w32tm /resync`."
+    if sys.platform == "darwin":
+        return "`sudo sntp -sS time.apple.com`."
+    found = facts.get(system.read_system)
+    if found.wsl:
+        return "Set it by Windows' clock: `sudo hwclock -s`."
+    if found.container:
+        return "Set the clock of the machine that runs this container."
+    return "Let a time server set it: `sudo timedatectl set-ntp true`."
 
 
 def _silent(endpoint: Endpoint, error: Exception) -> CannotTell:

@@ -25,6 +25,7 @@ from modelmedic.text import printable
 
 DEFAULT_HOME = "https://huggingface.co"  # huggingface_hub constants.py, _HF_DEFAULT_ENDPOINT
 TOKEN_VARIABLES = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
+NO_TOKEN = "HF_HUB_DISABLE_IMPLICIT_TOKEN"  # noqa: S105 - the variable that keeps it unsent
 _MAX_TOKEN_BYTES = 4096
 
 
@@ -55,6 +56,7 @@ class RepoFact:
         storage: Origin of the server that holds the file's bytes; "" when it is the Hub itself.
         has_commit: X-Repo-Commit was there; clients refuse to download without it.
         has_etag: X-Linked-Etag or ETag was there; the same.
+        listed_sha256: What the Hub says the file's SHA-256 is; "" when it does not.
     """
 
     repo: str
@@ -64,6 +66,7 @@ class RepoFact:
     storage: str = ""
     has_commit: bool = False
     has_etag: bool = False
+    listed_sha256: str = ""
     is_token_sent: bool = False
 
 
@@ -88,7 +91,7 @@ def read_token(facts: FactBook) -> TokenFact:
     token = _find_token(os.environ)
     if token is None:
         return TokenFact("", home.origin, "absent")
-    if _is_true(os.environ.get("HF_HUB_DISABLE_IMPLICIT_TOKEN", "")):
+    if _is_true(os.environ.get(NO_TOKEN, "")):
         return TokenFact(token.where, home.origin, "unused")
     if not re.fullmatch(r"[\x21-\x7e]+", token.value):
         return TokenFact(token.where, home.origin, "malformed")
@@ -143,8 +146,14 @@ def read_repo(facts: FactBook, endpoint: Endpoint, source: ModelSource, file: st
         storage=fact.redirect,
         has_commit="x-repo-commit" in answer.headers,
         has_etag="x-linked-etag" in answer.headers or "etag" in answer.headers,
+        listed_sha256=_sha256_in(answer.headers.get("x-linked-etag", "")),
         is_token_sent=token is not None,
     )
+
+
+def _sha256_in(etag: str) -> str:
+    told = etag.strip().removeprefix("W/").strip('"').lower()
+    return told if re.fullmatch(r"[0-9a-f]{64}", told) else ""
 
 
 def start_all(facts: FactBook) -> None:
@@ -181,9 +190,12 @@ def is_at_home(endpoint: Endpoint, environ: Mapping[str, str] | None = None) -> 
 def bearer_tokens(environ: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return the Hub's token by the one origin it may be sent to; empty when there is none.
 
-    Never over plain http, except to this machine itself.
+    Never over plain http, except to this machine itself, and never when clients are told not to
+    send a saved token.
     """
     environ = os.environ if environ is None else environ
+    if _is_true(environ.get(NO_TOKEN, "")):
+        return {}
     token = _find_token(environ)
     home = token_home(environ)
     if token is None or not (home.is_tls or home.is_loopback):

@@ -10,14 +10,15 @@ import contextlib
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from modelmedic.errors import CannotTell
-from modelmedic.facts import answers, talk, trust, wire
+from modelmedic.facts import answers, handshakes, talk, trust, wire
 from modelmedic.facts.answers import HttpFact
 from modelmedic.facts.book import FactBook, probe
 from modelmedic.facts.endpoint import Address, address_of, question
+from modelmedic.facts.handshakes import TlsFact
 from modelmedic.facts.proxy import ProxyEnvironment, read_environment, route_to
 from modelmedic.facts.wire import Deadline
 from modelmedic.facts.wire_errors import Failure, WireError
@@ -35,7 +36,10 @@ REPO_BODY_BYTES = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class DnsFact:
-    """A name and its addresses; through a proxy the name is the proxy's business (``via``)."""
+    """A name and its addresses; through a proxy the name is the proxy's business (``via``).
+
+    ``is_routeless``: the name has no address here and this machine knows no way out: it is offline.
+    """
 
     host: str
     addresses: tuple[str, ...] = ()
@@ -43,11 +47,15 @@ class DnsFact:
     via: str = ""
     setting: str = ""
     failure: Failure | None = None
+    is_routeless: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class TcpFact:
-    """A connection to ``peer`` (the proxy, when ``via`` names one)."""
+    """A connection to ``peer`` (the proxy, when ``via`` names one).
+
+    Without one, ``address`` is the first that was tried.
+    """
 
     peer: str
     address: str = ""
@@ -61,26 +69,6 @@ class TcpFact:
         """Return the median time of a TCP connection; 0.0 when there was none."""
         times = sorted(self.connect_seconds)
         return times[len(times) // 2] if times else 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class TlsFact:
-    """A verified TLS session. ``is_tls`` False: plain HTTP, nothing to verify.
-
-    ``trusted_by`` names another trust store of this machine that accepts the server when the
-    one Python programs take (``store``) does not; ``trusted_by_file`` is its bundle.
-    """
-
-    is_tls: bool
-    is_loopback: bool = False
-    store: str = ""
-    version: str = ""
-    issuer: str = ""
-    expires: str = ""
-    trusted_by: str = ""
-    trusted_by_file: str = ""
-    via: str = ""
-    failure: Failure | None = None
 
 
 @probe("local_read")
@@ -121,8 +109,20 @@ def read_dns(facts: FactBook, endpoint: Endpoint) -> DnsFact:
     try:
         found = wire.resolve(address.host, address.port, own_deadline("dns_lookup"))
     except WireError as error:
-        return DnsFact(address.host, setting=address.setting, failure=error.failure)
-    return DnsFact(address.host, found, time.monotonic() - started, setting=address.setting)
+        return DnsFact(
+            address.host,
+            setting=address.setting,
+            failure=error.failure,
+            is_routeless=not (address.is_loopback or wire.has_route()),
+        )
+    nowhere = Failure("no-real-address", ", ".join(found)) if _is_nowhere(found) else None
+    seconds = time.monotonic() - started
+    return DnsFact(address.host, found, seconds, setting=address.setting, failure=nowhere)
+
+
+def _is_nowhere(addresses: tuple[str, ...]) -> bool:
+    """Return whether a name server gives only 0.0.0.0 or ::, as one does that blocks a name."""
+    return set(addresses) <= {"0.0.0.0", "::"}  # noqa: S104 - nobody listens there
 
 
 @probe("tcp_connect", connects="network")
@@ -148,7 +148,8 @@ def read_tcp(facts: FactBook, endpoint: Endpoint) -> TcpFact:
             )
         return _connect(f"{host}:{port}", dns.addresses, port)
     except WireError as error:
-        return TcpFact(path.address.origin, via=path.via, failure=error.failure)
+        first = next(iter(dns.addresses), "")
+        return TcpFact(path.address.origin, first, via=path.via, failure=error.failure)
 
 
 @probe("tls_handshake", connects="network")
@@ -164,10 +165,30 @@ def read_tls(facts: FactBook, endpoint: Endpoint) -> TlsFact:
         return TlsFact(False, path.address.is_loopback, via=path.via)
     deadline = own_deadline("tls_handshake")
     known = trust.stores()
-    fact = _handshake(path, known[0], deadline)
-    if fact.failure is None or fact.failure.kind not in {"untrusted", "self-signed"}:
-        return fact
-    return _with_other_store(fact, path, known[1:], deadline)
+    fact = replace(handshakes.shake(path, known[0], deadline), address=tcp.address)
+    kind = fact.failure.kind if fact.failure else ""
+    if kind in {"untrusted", "self-signed"}:
+        return handshakes.with_other_store(fact, path, known[1:], deadline)
+    if kind in {"expired", "not-yet-valid"}:
+        return handshakes.with_its_clock(fact, path, known[0], deadline)
+    return fact
+
+
+@probe("tls_handshake", connects="network")
+def read_tls_by(facts: FactBook, endpoint: Endpoint, label: str) -> TlsFact:
+    """Return the TLS session of an endpoint, verified against one store of `trust.stores`.
+
+    Raises:
+        CannotTell: There was no connection, a SOCKS proxy is in the way, or there is no such store.
+    """
+    tcp = _succeeded(facts.get(read_tcp, endpoint))
+    path = _path(endpoint, tcp.address)
+    if not path.address.is_tls:
+        return TlsFact(False, path.address.is_loopback, via=path.via)
+    for store in trust.stores():
+        if store.label == label:
+            return handshakes.shake(path, store, own_deadline("tls_handshake"))
+    raise CannotTell(f"There is no trust store {printable(label)} any more.")
 
 
 @probe("http_request", connects="network")
@@ -281,55 +302,3 @@ def _connect(peer: str, addresses: tuple[str, ...], port: int) -> TcpFact:
             break
         times.append(time.monotonic() - started)
     return TcpFact(peer, first.address, tuple(times), first.silent)
-
-
-def _handshake(path: talk.Path, store: trust.TrustStore, deadline: Deadline) -> TlsFact:
-    try:
-        made = trust.context(store)
-        sock = talk.open_path(path, deadline, store)
-        try:
-            sock = secured = wire.start_tls(sock, path.address.host, made, deadline)
-            certificate = secured.getpeercert() or {}
-            version = secured.version() or ""
-        finally:
-            sock.close()
-    except trust.BadTrustStore as error:
-        return TlsFact(True, store=store.label, failure=Failure("bad-trust-store", str(error)))
-    except WireError as error:
-        return TlsFact(True, store=store.label, via=path.via, failure=error.failure)
-    return TlsFact(
-        True,
-        path.address.is_loopback,
-        store.label,
-        version,
-        _issuer(certificate),
-        str(certificate.get("notAfter", "")),
-        via=path.via,
-    )
-
-
-def _with_other_store(
-    fact: TlsFact, path: talk.Path, others: tuple[trust.TrustStore, ...], deadline: Deadline
-) -> TlsFact:
-    """Return the failed session with the name of a store that does accept the server, if any."""
-    for store in others:
-        second = _handshake(path, store, deadline)
-        if second.failure is None:
-            return TlsFact(
-                True,
-                store=fact.store,
-                issuer=second.issuer,
-                expires=second.expires,
-                trusted_by=store.label,
-                trusted_by_file=str(store.file or ""),
-                via=fact.via,
-                failure=fact.failure,
-            )
-    return fact
-
-
-def _issuer(certificate: Any) -> str:
-    """Return organisation and name of who signed a verified certificate."""
-    names = {key: value for part in certificate.get("issuer", ()) for key, value in part}
-    told = [names.get("organizationName", ""), names.get("commonName", "")]
-    return printable(", ".join(name for name in told if name))

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from modelmedic.facts import network_commands, odd_addresses
 from modelmedic.facts.answers import HttpFact, Limits
-from modelmedic.facts.network import DnsFact, Stage, TcpFact, TlsFact
+from modelmedic.facts.handshakes import TlsFact
+from modelmedic.facts.network import DnsFact, Stage, TcpFact
 from modelmedic.facts.wire_errors import Failure
-from modelmedic.profile.model import Endpoint
+from modelmedic.profile.model import Endpoint, Profile
 from modelmedic.text import duration, printable
 
 RATE_LIMIT_ID = "rate-limited-429"
@@ -40,9 +41,10 @@ def of_failure(endpoint: Endpoint, fact: Stage) -> Words:
     if isinstance(fact, DnsFact):
         return _of_dns(name, fact, failure)
     if isinstance(fact, TcpFact):
-        return of_connection(name if not fact.via else f"The proxy {fact.via}", fact, failure)
+        words = of_connection(name if not fact.via else f"The proxy {fact.via}", fact, failure)
+        return _with_odd_address(words, endpoint, fact)
     if isinstance(fact, TlsFact):
-        return _of_tls(name, fact, failure)
+        return _with_odd_address(_of_tls(name, fact, failure), endpoint, fact)
     return _of_http_failure(name, fact, failure)
 
 
@@ -50,9 +52,35 @@ def _name(endpoint: Endpoint) -> str:
     return f"The server '{printable(endpoint.name)}'"
 
 
+def _with_odd_address(words: Words, endpoint: Endpoint, fact: TcpFact | TlsFact) -> Words:
+    """Return the words with what a name server's answer says, if it is none of the internet."""
+    where = odd_addresses.place_of(fact.address)
+    is_name = any(letter.isalpha() for letter in endpoint.url.partition("://")[2].split(":")[0])
+    if fact.via or not where or not is_name or "localhost" in endpoint.url:
+        return words
+    told = f"Its name leads to {fact.address} here, {where}."
+    return replace(words, why=f"{told} {words.why}".strip())
+
+
 def _of_dns(name: str, fact: DnsFact, failure: Failure) -> Words:
     setting = f" (set by {fact.setting})" if fact.setting else ""
     host = f"{fact.host}{setting}"
+    if fact.is_routeless:
+        return Words(
+            f"{name} is not found: this machine is offline. It has no route out of its own "
+            f"network ({host}: {failure.detail}).",
+            "No network is connected, the VPN is down, or a container was started without one.",
+            f"connect it to a network ({network_commands.show_routes()} shows the routes), then "
+            "run this again.",
+        )
+    if failure.kind == "no-real-address":
+        return Words(
+            f"{name} is blocked by the name server: it answers {failure.detail} for {host}, where "
+            "no server can be.",
+            "A filter does that: Pi-hole and its like, the provider, or a line of the hosts file.",
+            f"{network_commands.look_up(fact.host)}   shows the answer; allow the name in the "
+            "filter, or use another name server.",
+        )
     if failure.kind == "no-such-name":
         return Words(
             f"{name} is not found: the name {host} has no address here ({failure.detail}).",
@@ -141,12 +169,7 @@ def _of_tls(name: str, fact: TlsFact, failure: Failure) -> Words:
     if failure.kind in {"untrusted", "self-signed"}:
         return _of_untrusted(name, fact, failure)
     if failure.kind in {"expired", "not-yet-valid"}:
-        return Words(
-            f"{name} shows a certificate that is {failure.kind.replace('-', ' ')}; this machine's "
-            f"clock says {time.strftime('%Y-%m-%d %H:%M')}.",
-            "Either this clock is wrong, or the server's certificate was not renewed.",
-            "compare the clock with a phone; if it is right, only the server's owner can help.",
-        )
+        return _of_dates(name, fact, failure)
     if failure.kind == "wrong-host":
         return Words(
             f"{name} shows a certificate for another host ({failure.detail}).",
@@ -166,6 +189,38 @@ def _of_tls(name: str, fact: TlsFact, failure: Failure) -> Words:
     )
 
 
+def _of_dates(name: str, fact: TlsFact, failure: Failure) -> Words:
+    kind = failure.kind.replace("-", " ")
+    dates = f" (it holds from {fact.begins} to {fact.expires})" if fact.expires else ""
+    if fact.is_clock_off:
+        ahead = fact.ahead_seconds or 0.0
+        side = "ahead of" if ahead > 0 else "behind"
+        return Words(
+            f"The clock of this machine is off by {_far(abs(ahead))}: it says "
+            f"{time.strftime('%Y-%m-%d %H:%M')}, {side} the time of {_lower(name)}. So its "
+            f"certificate looks {kind}{dates}.",
+            "Certificates are judged by the local clock. By the server's own clock this one holds.",
+            "set the clock of this machine, then run this again.",
+        )
+    is_told = fact.ahead_seconds is not None
+    return Words(
+        f"{name} shows a certificate that is {kind}{dates}; this machine's clock says "
+        f"{time.strftime('%Y-%m-%d %H:%M')}.",
+        "The server's clock agrees with this one: its certificate was not renewed."
+        if is_told
+        else "Either this clock is wrong, or the server's certificate was not renewed.",
+        "only the server's owner can renew it; use another server until then."
+        if is_told
+        else "compare the clock with a phone; if it is right, only the server's owner can help.",
+    )
+
+
+def _far(seconds: float) -> str:
+    """Return a difference of clocks, in days where it is some."""
+    days = round(seconds / 86_400)
+    return f"{days} days" if days > 1 else duration(seconds)
+
+
 def _of_untrusted(name: str, fact: TlsFact, failure: Failure) -> Words:
     what = f"{name} shows a certificate that {fact.store} does not trust ({failure.detail})."
     if fact.trusted_by:
@@ -174,7 +229,7 @@ def _of_untrusted(name: str, fact: TlsFact, failure: Failure) -> Words:
             what,
             f"It is trusted by {fact.trusted_by}{by}: most often a company proxy or virus scanner "
             "opens TLS and its root is missing from the bundle Python programs take.",
-            _export(fact.trusted_by_file)
+            network_commands.take_bundle(fact.trusted_by_file)
             or "export the issuer's root certificate as a PEM file and set SSL_CERT_FILE and "
             "REQUESTS_CA_BUNDLE to it.",
             INTERCEPTION_ID,
@@ -187,15 +242,6 @@ def _of_untrusted(name: str, fact: TlsFact, failure: Failure) -> Words:
         "and REQUESTS_CA_BUNDLE to that file. Never turn verification off.",
         INTERCEPTION_ID,
     )
-
-
-def _export(path: str) -> str:
-    """Return the command that makes Hub clients take another bundle; "" without a file."""
-    if not path:
-        return ""
-    if sys.platform == "win32":
-        return f'set "SSL_CERT_FILE={path}" & set "REQUESTS_CA_BUNDLE={path}"'
-    return f"export SSL_CERT_FILE='{path}' REQUESTS_CA_BUNDLE='{path}'"
 
 
 def _of_http_failure(name: str, fact: HttpFact, failure: Failure) -> Words:
@@ -289,16 +335,26 @@ def _of_client_error(
     return None  # the server is there and has nothing at "/": that is its own business
 
 
+def of_stand_in(words: Words, other: Endpoint, profile: Profile) -> Words:
+    """Return what is lost when a Hub is out of reach whose models another server has."""
+    repo = next(
+        (s.repo for m in profile.models for s in m.sources if s.endpoint == other.name), "REPO"
+    )
+    return Words(
+        f"{words.what} '{printable(other.name)}' has the same models and answers: repairs take "
+        "them from there. Programs that ask the Hub itself for a model do not get it.",
+        words.why,
+        f"modelscope download --model {printable(repo)} --local_dir FOLDER   fetches them by hand; "
+        f"to have the Hub again: {words.next_step}",
+        words.failure_id,
+    )
+
+
 def loss_in(endpoint: Endpoint, fact: Stage) -> Words | None:
     """Return a stated loss in a stage that did succeed; None when there is none."""
     name = _name(endpoint)
     if isinstance(fact, TcpFact) and fact.silent:
-        return Words(
-            f"{name} has addresses that take no connection: {', '.join(fact.silent)}.",
-            "Programs that try them first wait for seconds each time: most often IPv6 that is "
-            "configured and does not work.",
-            "repair or turn off IPv6 on this network.",
-        )
+        return _of_silent(name, fact.silent)
     if isinstance(fact, TlsFact) and not fact.is_tls and not fact.is_loopback:
         return Words(
             f"{name} is spoken to in plain HTTP: anyone on the way can read and change it.",
@@ -309,6 +365,22 @@ def loss_in(endpoint: Endpoint, fact: Stage) -> Words | None:
             f"{name} at {fact.origin} sends requests on to {fact.redirect}, which was not judged."
         )
     return None
+
+
+def _of_silent(name: str, silent: tuple[str, ...]) -> Words:
+    is_ipv6 = all(":" in address for address in silent)
+    return Words(
+        f"{name} has addresses that take no connection: {', '.join(silent)}.",
+        "Programs that try them first wait for seconds each time"
+        + (
+            ": IPv6 is configured here and leads nowhere. modelmedic's own transfers take IPv4."
+            if is_ipv6
+            else "; modelmedic's own transfers take one that answers."
+        ),
+        network_commands.prefer_ipv4()
+        if is_ipv6
+        else "try another network; the server's owner should take them out of its name.",
+    )
 
 
 def _lower(name: str) -> str:

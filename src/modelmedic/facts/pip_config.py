@@ -30,6 +30,7 @@ class PipSettings:
     is_index_configured: bool = False
     cert: str = ""
     proxy: str = ""
+    proxy_name: str = ""  # as `pip config get` takes it; ":env:.proxy" of PIP_PROXY
     trusted_hosts: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
@@ -89,9 +90,12 @@ def settings(found: Mapping[str, str]) -> PipSettings:
     Source: pip ``cli/parser.py:_update_defaults``: [global], then [install], then environment.
     """
 
+    def where(name: str) -> str:
+        names = [f"{section}.{name}" for section in reversed(_SECTIONS)]
+        return next((each for each in names if found.get(each, "").strip()), "")
+
     def one(name: str) -> str:
-        values = [found.get(f"{section}.{name}", "") for section in _SECTIONS]
-        return next((value.strip() for value in reversed(values) if value.strip()), "")
+        return found.get(where(name), "").strip()
 
     index = one("index-url") or one("pypi-url")
     return PipSettings(
@@ -102,6 +106,7 @@ def settings(found: Mapping[str, str]) -> PipSettings:
         is_index_configured=bool(index),
         cert=one("cert"),
         proxy=one("proxy"),
+        proxy_name=where("proxy"),
         trusted_hosts=tuple(one("trusted-host").split()),
     )
 

@@ -139,6 +139,11 @@ def is_bypassed(host: str, port: int, no_proxy: str) -> bool:
     return False
 
 
+def has_system_settings() -> bool:
+    """Return whether the system has proxies in its settings: without variables they are used."""
+    return sys.platform in {"win32", "darwin"} and bool(_system_settings())
+
+
 def masked(url: str) -> str:
     """Return a URL or path as it may be shown: without user, password, query and fragment."""
     scheme, has_scheme, rest = url.strip().rpartition("://")

@@ -68,7 +68,12 @@ def path_to(address: Address, ip: str = "") -> Path:
 
 
 def ask(
-    path: Path, request: Request, *, deadline: Deadline, store: trust.TrustStore | None = None
+    path: Path,
+    request: Request,
+    *,
+    deadline: Deadline,
+    store: trust.TrustStore | None = None,
+    ignores_dates: bool = False,
 ) -> Answer:
     """Send one request over a new connection and return the answer, whatever its status.
 
@@ -77,6 +82,7 @@ def ask(
         request: What is asked.
         deadline: For everything together, name lookup included.
         store: Trusted authorities; None takes the first of `trust.stores`.
+        ignores_dates: Only to ask for the time; see `trust.context`.
 
     Raises:
         WireError: No answer; its failure says at what stage and why.
@@ -85,7 +91,8 @@ def ask(
     sock = open_path(path, deadline, store)
     try:
         if path.address.is_tls:
-            sock = wire.start_tls(sock, path.address.host, _context(store), deadline)
+            context = _context(store, ignores_dates=ignores_dates)
+            sock = wire.start_tls(sock, path.address.host, context, deadline)
         return wire.exchange(
             sock,
             request.method,
@@ -194,9 +201,9 @@ def _through_proxy(
     return sock
 
 
-def _context(store: trust.TrustStore | None) -> ssl.SSLContext:
+def _context(store: trust.TrustStore | None, *, ignores_dates: bool = False) -> ssl.SSLContext:
     try:
-        return trust.context(store or trust.stores()[0])
+        return trust.context(store or trust.stores()[0], ignores_dates=ignores_dates)
     except trust.BadTrustStore as error:
         raise WireError("bad-trust-store", str(error)) from error
 

@@ -22,6 +22,8 @@ _SYSTEM_BUNDLES = (
     "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
     "/etc/ssl/cert.pem",
 )
+# X509_V_FLAG_NO_CHECK_TIME of OpenSSL's x509_vfy.h, for which Python has no name.
+_NO_CHECK_TIME = 0x200000
 SYSTEM = "the system's own store"
 CERTIFI = "certifi's bundle"
 
@@ -62,8 +64,13 @@ def stores(environ: Mapping[str, str] | None = None) -> tuple[TrustStore, ...]:
     return (*found, *_certifi(), TrustStore(SYSTEM, _system_bundle(), (), is_from_system=True))
 
 
-def context(store: TrustStore) -> ssl.SSLContext:
+def context(store: TrustStore, *, ignores_dates: bool = False) -> ssl.SSLContext:
     """Return a TLS context that verifies chain and host name against one store.
+
+    Args:
+        store: The authorities to believe.
+        ignores_dates: Only to ask a server for its time, when its certificate is outside its
+            dates by our clock: chain and host name are verified all the same.
 
     Raises:
         BadTrustStore: The file or folder is missing or holds no certificates.
@@ -71,6 +78,8 @@ def context(store: TrustStore) -> ssl.SSLContext:
     import ssl
 
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    if ignores_dates:
+        made.verify_flags |= _NO_CHECK_TIME
     if store.is_from_system:
         made.load_default_certs()  # on Windows: the certificate store
     folders = [folder for folder in store.folders if folder.is_dir()]
@@ -85,6 +94,15 @@ def context(store: TrustStore) -> ssl.SSLContext:
         ) from error
     if store.file is None and not folders and not store.is_from_system:
         raise BadTrustStore(f"{store.label} cannot be used: No such file or directory")
+    return made
+
+
+def dateless() -> ssl.SSLContext:
+    """Return the context a Python program has by default, with the dates left aside."""
+    import ssl
+
+    made = ssl.create_default_context()
+    made.verify_flags |= _NO_CHECK_TIME
     return made
 
 

@@ -109,6 +109,19 @@ def resolve(host: str, port: int, deadline: Deadline) -> tuple[str, ...]:
     return tuple(dict.fromkeys(str(entry[4][0]) for entry in entries))
 
 
+def has_route() -> bool:
+    """Return whether the system knows a way beyond its own networks; nothing is sent.
+
+    Connecting a datagram socket only looks up the route. The addresses are those that RFC 5737 and
+    RFC 3849 keep for documentation: no machine has them.
+    """
+    for family, address in ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1")):
+        with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as sock:
+            sock.connect((address, 9))
+            return True
+    return False
+
+
 def _within(deadline: Deadline, work: Callable[[], T]) -> T:
     """Return what ``work`` returns; getaddrinfo cannot be interrupted, only left behind."""
     results: list[T] = []
@@ -130,8 +143,20 @@ def _within(deadline: Deadline, work: Callable[[], T]) -> T:
     return results[0]
 
 
-def connect_any(addresses: tuple[str, ...], port: int, deadline: Deadline) -> Connected:
+def connect_any(
+    addresses: tuple[str, ...],
+    port: int,
+    deadline: Deadline,
+    *,
+    straggler_seconds: float = _STRAGGLER_SECONDS,
+) -> Connected:
     """Connect to the first few addresses at once and return which one answered first.
+
+    Args:
+        addresses: Of one name.
+        port: Of the server.
+        deadline: For all of them.
+        straggler_seconds: Time left to the others to show that they are not silent.
 
     Raises:
         WireError: None did; the failure of the first address that gave a reason.
@@ -151,7 +176,7 @@ def connect_any(addresses: tuple[str, ...], port: int, deadline: Deadline) -> Co
                     failures.append(OSError(code, os.strerror(code)))
                 elif winner is None:
                     winner = (address, time.monotonic() - started)
-                    end = min(end, time.monotonic() + _STRAGGLER_SECONDS)
+                    end = min(end, time.monotonic() + straggler_seconds)
         silent = tuple(waiting.values())
     if winner:
         return Connected(*winner, silent)

@@ -130,15 +130,17 @@ class Effectiveness:
     def ranked(self, repairs: Iterable[Repair]) -> list[Repair]:
         """Return planned repairs in the order they are tried.
 
-        By risk class, bytes to fetch, measured success, declared order. So evidence decides only
-        between repairs of one class that fetch equally much. An unknown amount counts as the most.
+        By risk class, bytes to fetch, whether the cure lasts, measured success, declared order. So
+        evidence decides only between repairs of one class that fetch equally much and last equally
+        long. An unknown amount counts as the most.
         """
 
-        def key(repair: Repair) -> tuple[int, float, float]:
+        def key(repair: Repair) -> tuple[int, float, bool, float]:
             plan = repair.plan
             amount = _fetch_bytes(plan)
             mean = self.posterior(plan.recovery).mean
-            return RISKS.index(plan.risk), math.inf if amount is None else amount, -mean
+            most = math.inf if amount is None else amount
+            return RISKS.index(plan.risk), most, plan.is_for_this_run, -mean
 
         return sorted(repairs, key=key)
 

@@ -13,12 +13,13 @@ from typing import Any
 
 from modelmedic.context import Context
 from modelmedic.errors import ModelmedicError, RecoveryFailed, RecoveryRefused
-from modelmedic.healing import guards, kept, lock, trouble, undoing
+from modelmedic.healing import adoption, guards, kept, lock, trouble, undoing
 from modelmedic.healing import journal as journals
 from modelmedic.healing.journal import Journal
 from modelmedic.healing.undoing import undo_repair, undo_run
 from modelmedic.operations.base import RISKS, Cost, Operation, Workshop
 from modelmedic.operations.tree import Tree
+from modelmedic.reliability.disk_watch import DiskWatch
 
 _NEEDED = (
     *("healing.guards", "healing.kept", "healing.lock", "healing.holder", "healing.undoing"),
@@ -61,6 +62,11 @@ class Plan:
     def seconds(self) -> float | None:
         """Return how long it takes: as measured, else as the operations say; None: unknown."""
         return self.cost.seconds if self.measured_seconds is None else self.measured_seconds
+
+    @property
+    def is_for_this_run(self) -> bool:
+        """Return whether what it cures is cured for this run only."""
+        return any(operation.is_for_this_run for operation in self.operations)
 
     def to_json(self) -> dict[str, Any]:
         """Return the plan as plain values."""
@@ -132,6 +138,7 @@ class Engine:
         self.shop = Workshop(
             Tree(context.place), context.run_id, progress=progress, extras=extras or {}
         )
+        self.shop.extras.setdefault("disk_watch", DiskWatch(context.place))  # begins when asked
         self._started = time.monotonic()
 
     def generation(self) -> int:
@@ -171,6 +178,8 @@ class Engine:
         """
         self._refuse(plan, is_again=is_again)
         self.shop.budget_bytes = None if is_again else self._left_bytes()
+        if self.budget.seconds is not None:
+            self.shop.ends_at = self._started + self.budget.seconds
         applied = Applied(uuid.uuid4().hex[:12], plan)
         before = self.shop.fetched_bytes
         started = time.monotonic()
@@ -226,6 +235,10 @@ class Engine:
             CannotTell: The journals cannot be listed.
         """
         return undoing.finish_interrupted(self.context.state_dir, self.context.place, self.shop)
+
+    def adopt(self) -> bool:
+        """Take over what other processes of this run set for this run; see `adoption.adopt`."""
+        return adoption.adopt(self.journal, self.shop, self.told)
 
     def expire(self, told: Callable[[str], None] | None = None) -> int:
         """Delete kept files beyond the cap in bytes and age; return the freed bytes.

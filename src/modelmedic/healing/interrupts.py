@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import _thread
 import contextlib
 import signal
 import threading
-import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from types import FrameType
 from typing import Any
+
+from modelmedic.interruption import CLOCK, Alarm, OutOfTime
+
+__all__ = ["PATIENCE", "Interrupts", "OutOfTime"]
 
 # After the first one everything unwinds by itself; a person presses Ctrl-C again and again. Only
 # when so many had no effect is something stuck that is worth breaking.
 PATIENCE = 4
-
-
-_POLL_SECONDS = 0.001
-
-
-class OutOfTime(BaseException):
-    """What was limited took too long. No `Exception`: the code that hangs could catch that."""
 
 
 class Interrupts:
@@ -35,8 +31,6 @@ class Interrupts:
         self._depth = 0
         self._is_waiting = False
         self._before: dict[int, Any] = {}
-        self._is_late = False
-        self._bell = threading.Lock()
 
     def install(self) -> None:
         """Take over both signals; does nothing outside the main thread, which Python asks for."""
@@ -57,52 +51,25 @@ class Interrupts:
         """Let what is inside end first; then raise `KeyboardInterrupt` if one came."""
         self._depth += 1
         try:
-            yield
+            with CLOCK.held():
+                yield
         finally:
             self._depth -= 1
             if self._is_waiting and not self._depth:
                 self._is_waiting = False
                 raise KeyboardInterrupt("interrupted")
 
-    @contextlib.contextmanager
-    def limited(self, seconds: float) -> Iterator[None]:
+    def limited(self, seconds: float) -> AbstractContextManager[object]:
         """Break off what is inside after ``seconds``; does nothing while not installed.
 
-        It goes the way of Ctrl-C, so on Windows not into a system call that waits.
+        See `modelmedic.interruption`: on Windows not inside a system call that waits.
 
         Raises:
             OutOfTime: It took longer.
         """
-        if not self._before:
-            yield
-            return
-        is_over = threading.Event()
-        timer = threading.Timer(seconds, self._ring, [is_over])
-        timer.daemon = True
-        timer.start()
-        try:
-            yield
-        finally:
-            with self._bell:
-                is_over.set()
-            timer.cancel()
-            while self._is_late:  # it rang at the last moment, and is about to be heard here
-                time.sleep(_POLL_SECONDS)
-
-    def _ring(self, is_over: threading.Event) -> None:
-        with self._bell:
-            if is_over.is_set():
-                return
-            self._is_late = True
-            if hasattr(signal, "pthread_kill"):
-                signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
-            else:
-                _thread.interrupt_main()
+        return Alarm(seconds) if self._before else contextlib.nullcontext()
 
     def _hear(self, number: int, _frame: FrameType | None) -> None:
-        if self._is_late and number == signal.SIGINT:
-            self._is_late = False
-            raise OutOfTime
         self.heard += 1
         if self.heard == 1 and self._depth:
             self._is_waiting = True

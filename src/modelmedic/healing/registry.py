@@ -134,6 +134,7 @@ class Registry:
 
     def __init__(self, recoveries: Iterable[Recovery] = ()) -> None:
         self._by_name: dict[str, Recovery] = {}
+        self._only: frozenset[str] = frozenset()
         for entry in recoveries:
             self.add(entry)
 
@@ -147,6 +148,18 @@ class Registry:
                 f"two recoveries are named {entry.name}: one of {known.distribution}, one of "
                 f"{entry.distribution}"
             )
+
+    def keep_to(self, names: Iterable[str]) -> None:
+        """Let no chain hold another recovery than these; none named: any.
+
+        Raises:
+            ValueError: There is no recovery of that name.
+        """
+        only = frozenset(names)
+        if unknown := sorted(only - set(self._by_name)):
+            known = ", ".join(self.names())
+            raise ValueError(f"--using: there is no recovery {unknown[0]}; known are {known}")
+        self._only = only
 
     def names(self) -> list[str]:
         """Return all names, sorted."""
@@ -172,9 +185,10 @@ class Registry:
     def chain(self, families: Iterable[str], using: Iterable[str] = ()) -> list[Recovery]:
         """Return the recoveries to try: the named ones in their order, else the families'."""
         named = [self.get(name) for name in using]
-        return named or list(
+        found = named or list(
             dict.fromkeys(entry for family in families for entry in self.for_family(family))
         )
+        return [entry for entry in found if not self._only or entry.name in self._only]
 
     def strategies(self, family: str) -> tuple[IRecoveryStrategy, ...]:
         """Return the strategies of the user's design for a family; empty for the other four."""
@@ -189,8 +203,13 @@ class Registry:
         return [self.get(name) for name in strategy.recoveries()]
 
     def refusals(self, families: Iterable[str]) -> list[Attempt]:
-        """Return why each strategy of these families that nothing carries out was not tried."""
-        told = []
+        """Return why each strategy of these families that nothing carries out was not tried.
+
+        Nothing is told where a run was kept to some recoveries: then that is the reason.
+        """
+        told: list[Attempt] = []
+        if self._only:
+            return told
         for family in dict.fromkeys(families):
             for strategy in self.strategies(family):
                 try:

@@ -2,7 +2,8 @@
 
 A strategy is a name for what a recovery does: it names the recoveries that are its substance, and
 the registry has each of those once. A strategy without one refuses, with the reason: nothing here
-pretends.
+pretends. A failing check is offered those recoveries as fixtures; the reliability library applies
+the same strategy to a failure of an installer, which has the means to carry it out.
 """
 
 from __future__ import annotations
@@ -10,8 +11,22 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import TYPE_CHECKING, Protocol
 
 from modelmedic.errors import RecoveryRefused
+
+if TYPE_CHECKING:
+    from modelmedic.reliability.interfaces import StrategyAttempt
+
+
+class Failure(Protocol):
+    """What failed, with the means to carry a strategy out on it.
+
+    An install has runs of the checks that heal; a component without a method has declared cures.
+    """
+
+    def carry_out(self, strategy: IRecoveryStrategy) -> StrategyAttempt:
+        """Carry a strategy out, or refuse; return what became of it, judged by what failed."""
 
 
 class IRecoveryStrategy(ABC):
@@ -37,22 +52,35 @@ class IRecoveryStrategy(ABC):
             RecoveryRefused: None does; says why, and what a person can do instead.
         """
 
+    def apply(self, failure: Failure) -> StrategyAttempt:
+        """Carry it out on a failure and return what became of it.
+
+        Nothing but its recoveries, or a declared cure of a method, changes anything.
+        """
+        return failure.carry_out(self)
+
     def refused(self, what: str, why: str, next_step: str) -> RecoveryRefused:
         """Return the refusal of this strategy."""
         return RecoveryRefused(f"{self.name} was not tried: {what}.", why, next_step)
 
 
+_IN_PROCESS = (
+    "A missing method is cured in the process of the component, by what was declared for it."
+)
 _ONE_VERSION = "Update all parts of the app together, so that they are of one version."
 
 
 class DynamicMethodInjectionStrategy(IRecoveryStrategy):
-    """Give a component a method that another part calls and it does not have."""
+    """Give a running component a declared shim for a method that it does not have.
+
+    As the next two, it is applied by the reliability library, in the process of the component.
+    """
 
     def recoveries(self) -> tuple[str, ...]:
-        """Refuse: there is no shim to inject, and no running component to inject it into."""
+        """Refuse: for a check there is no running component to inject a shim into."""
         raise self.refused(
-            "no shim for a missing method is installed",
-            "A check sees an install, not the running component that lacks the method.",
+            "a check sees no running component to inject a shim into",
+            _IN_PROCESS,
             _ONE_VERSION,
         )
 
@@ -61,10 +89,10 @@ class FallbackImplementationStrategy(IRecoveryStrategy):
     """Let another implementation of a common operation stand in."""
 
     def recoveries(self) -> tuple[str, ...]:
-        """Refuse: there is no other implementation."""
+        """Refuse: for a check there is no call that another implementation could answer."""
         raise self.refused(
-            "no other implementation of the method is installed",
-            "Something else under the same name would answer wrongly instead of not at all.",
+            "a check sees no call that another implementation could answer",
+            _IN_PROCESS,
             _ONE_VERSION,
         )
 
@@ -73,10 +101,10 @@ class AlternativeClassStrategy(IRecoveryStrategy):
     """Load another class that has the method."""
 
     def recoveries(self) -> tuple[str, ...]:
-        """Refuse: no other class is known."""
+        """Refuse: for a check there is no running component that another class could serve."""
         raise self.refused(
-            "no other class that has the method is known",
-            "Which class may replace which one is nothing that can be guessed.",
+            "a check sees no running component that another class could serve",
+            _IN_PROCESS,
             _ONE_VERSION,
         )
 
@@ -105,12 +133,15 @@ class ModelRepairStrategy(IRecoveryStrategy):
     """Repair the damaged parts of a model file in place of the whole."""
 
     def recoveries(self) -> tuple[str, ...]:
-        """Return what writes only the damaged parts of a file, or an index from its shards."""
+        """Return what writes only the damaged parts of a file, an index, or a record of a cache."""
         return (
             "repair_damaged_blocks",
             "fetch_missing_tail",
             "rewrite_differing_blocks",
             "rebuild_weight_index",
+            "relink_hub_snapshot",
+            "restore_hub_ref",
+            "set_aside_hub_listing",
         )
 
 
@@ -125,7 +156,13 @@ class AlternativeSourceStrategy(IRecoveryStrategy):
                 "move_misplaced_model_file",
                 "fetch_from_alternative_source",
             ),
-            "network_failure": ("copy_identical_file", "fetch_from_alternative_source"),
+            # The same, and for all that asks a Hub: another one, by a store that trusts it.
+            "network_failure": (
+                "copy_identical_file",
+                "fetch_from_alternative_source",
+                "use_alternative_endpoint",
+                "trust_by_system_store",
+            ),
             # The other package indexes of the profile.
             "dependency_failure": ("install_from_alternative_index",),
         }
@@ -145,51 +182,48 @@ class SkipModelStrategy(IRecoveryStrategy):
 
 
 class RetryWithBackoffStrategy(IRecoveryStrategy):
-    """Try a transfer again, with growing pauses, from where it ended."""
+    """Ask again with growing pauses; a transfer goes on from where it ended."""
 
     def recoveries(self) -> tuple[str, ...]:
-        """Return the recovery whose transfer does so (`modelmedic.transfer`)."""
-        return ("refetch_model_file",)
+        """Return what asks a server again, and what fetches by `modelmedic.transfer`."""
+        return ("wait_and_ask_again", "refetch_model_file")
 
 
 class ProxyConfigurationStrategy(IRecoveryStrategy):
     """Go through the right proxy, or past a dead one."""
 
     def recoveries(self) -> tuple[str, ...]:
-        """Refuse: the settings lie outside the install."""
-        raise self.refused(
-            "proxy settings belong to the system or the shell",
-            "modelmedic changes nothing outside the install folder and its own.",
-            "Correct the variable that the check network.proxy names.",
-        )
+        """Return what leads this run through the proxy that works; it prints what makes it last."""
+        return ("configure_proxy",)
 
 
 class OfflineModeStrategy(IRecoveryStrategy):
     """Let the app work without the network, from what is there."""
 
     def recoveries(self) -> tuple[str, ...]:
-        """Refuse: the setting belongs to the shell that starts the app."""
-        raise self.refused(
-            "the app's environment is not modelmedic's to set",
-            "The Hub's client goes by a variable of the shell that starts the app.",
-            "When the weights.* checks pass, start the app with HF_HUB_OFFLINE=1.",
-        )
+        """Return what keeps this run offline where all is proven here; it prints what lasts."""
+        return ("work_offline",)
 
 
 class VersionFallbackStrategy(IRecoveryStrategy):
-    """Install another version of a package."""
+    """Install the version of a package that fits: another one only where the versions disagree."""
 
     def recoveries(self) -> tuple[str, ...]:
-        """Return what exchanges the fewest packages so that all versions agree."""
-        return ("fall_back_to_consistent_set",)
+        """Return what installs a version again, a missing one, or the fewest so that all agree."""
+        return (
+            "reinstall_broken_distribution",
+            "settle_duplicates",
+            "install_missing_package",
+            "fall_back_to_consistent_set",
+        )
 
 
 class OfflineInstallStrategy(IRecoveryStrategy):
     """Install a package from files that are there."""
 
     def recoveries(self) -> tuple[str, ...]:
-        """Return what installs from a folder of wheels, without a network."""
-        return ("install_from_wheelhouse",)
+        """Return what installs from wheels of this machine: a folder of them, Python's own pip."""
+        return ("install_from_wheelhouse", "restore_pip")
 
 
 class VenvRecreationStrategy(IRecoveryStrategy):

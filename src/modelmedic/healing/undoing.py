@@ -50,8 +50,10 @@ def undo_repair(journal: Journal, repair: Repair, shop: Workshop) -> str:
         if repair.verdict:
             _note(journal, "verdict", repair=repair.number, verdict=repair.verdict)
         raise
-    told = f"{printable(repair.recovery)} for {printable(repair.check)} "
-    return " ".join([f"{told}(run {journal.run_id}) was undone.", *said])
+    told = f"{printable(repair.recovery)} for {printable(repair.check)} (run {journal.run_id})"
+    if steps and not any(operation.is_lasting for _seq, operation, _note in steps):
+        return f"{told} changed nothing that lasts. {' '.join(said)}".strip()
+    return " ".join([f"{told} was undone.", *said])
 
 
 def undo_steps(
@@ -216,9 +218,12 @@ def undo_run(
     shop = Workshop(Tree(install), run_id or "undo")
     if runs:
         with lock.held(state_dir, install, told=told):
-            for journal in reversed(runs):
-                if open_repairs := _to_undo(journal):
-                    return _undo_all(journal, open_repairs, shop)
+            # A run that only worked around something left nothing: the one before it is meant.
+            for choose in (_left_something, list):
+                for journal in reversed(runs):
+                    open_repairs = _to_undo(journal)
+                    if choose(open_repairs):
+                        return _undo_all(journal, open_repairs, shop)
     if run_id is None:
         _refuse_elsewhere(state_dir, install)
     return []
@@ -228,13 +233,18 @@ def _to_undo(journal: Journal) -> list[Repair]:
     return [r for r in journal.repairs() if r.verdict != "undone" and r.steps]
 
 
+def _left_something(repairs: list[Repair]) -> list[Repair]:
+    """Return the repairs of which something outlives their run."""
+    return [r for r in repairs if any(kinds.is_lasting(step.operation) for step in r.steps)]
+
+
 def _refuse_elsewhere(state_dir: Path, install: Path) -> None:
     """Refuse to choose among what was done under other host names: it has to be named."""
     for journal in sorted(
         journals.of_other_hosts(state_dir, install), key=lambda each: each.run_id, reverse=True
     ):
         try:
-            is_open = bool(_to_undo(journal))
+            is_open = bool(_left_something(_to_undo(journal)))
             host = printable(journal.host) or "another machine"
         except RecoveryRefused:
             continue  # not ours to read

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar
 
 from modelmedic.operations.tree import Identity, Tree
+from modelmedic.patience import Turns
+from modelmedic.text import printable, size
 
 COSTLY_BYTES = 1_000_000_000  # design: more than 1 GB is costly
 COSTLY_SECONDS = 600.0  # design: more than 10 minutes is costly
@@ -47,7 +49,29 @@ class Workshop:
     record: Callable[[dict[str, Any]], None] = lambda _note: None  # puts a note in the journal
     fetched_bytes: int = 0
     budget_bytes: int | None = None
+    ends_at: float | None = None  # on the monotonic clock: when the run's healing budget is over
     extras: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.extras.setdefault("turns", Turns())  # one server, one pause, for all that is fetched
+
+    def fetching(self, what: str, done: int, total: int) -> None:
+        """Tell how far a fetch is, and stop it before the disk is full.
+
+        Args:
+            what: The file.
+            done: Bytes that are there.
+            total: Bytes in all; 0 when that is not known.
+
+        Raises:
+            DiskFilling: ``extras["disk_watch"]`` says that the rest does not fit any more.
+        """
+        self.progress(what, done, total)
+        watch = self.extras.get("disk_watch")
+        if watch is not None:
+            left = max(0, total - done) if total else None
+            rest = "" if left is None else f" ({size(left)} of {size(total)} left)"
+            watch.check(left, f"Fetching {printable(what)}{rest}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +84,9 @@ class Operation(ABC):
     """
 
     kind: ClassVar[str]
+    # False: nothing of it outlives its run, so a later process has nothing to put back.
+    is_lasting: ClassVar[bool] = True
+    is_for_this_run: ClassVar[bool] = False  # a cure that holds while its run goes on, no longer
 
     @abstractmethod
     def describe(self) -> str:
@@ -99,6 +126,10 @@ class Operation(ABC):
         Raises:
             RecoveryRefused: Someone changed it since; names the drifted file.
         """
+
+    def lasting(self) -> str:
+        """Return how a person makes a cure for this run last, as a next step; "" otherwise."""
+        return ""
 
     def space_bytes(self, tree: Tree) -> int:
         """Return the disk that what it fetches still takes; 0 when it fetches nothing."""

@@ -102,7 +102,7 @@ class _Gather:
                     self.job.size_bytes,
                     blocks.take,
                     sha256=self.job.sha256,
-                    progress=lambda done: self.shop.progress(
+                    progress=lambda done: self.shop.fetching(
                         self.job.path, done, self.job.fetch_bytes
                     ),
                     extras=self.shop.extras,

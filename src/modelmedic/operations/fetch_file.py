@@ -139,7 +139,7 @@ class FetchFile(Operation):
                     url,
                     handle,
                     wanted,
-                    progress=lambda done: shop.progress(self.path, done, self._about() or 0),
+                    progress=lambda done: shop.fetching(self.path, done, self._about() or 0),
                     extras=shop.extras,
                     budget_bytes=_left(shop),
                     record=record,

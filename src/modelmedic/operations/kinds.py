@@ -17,8 +17,10 @@ from modelmedic.operations.environment import RecreateEnvironment
 from modelmedic.operations.fetch_file import FetchFile
 from modelmedic.operations.import_file import ImportFile
 from modelmedic.operations.links import MakeLink
+from modelmedic.operations.run_environment import SetRunEnvironment
 from modelmedic.operations.set_distributions import SetDistributions
 from modelmedic.operations.swapped import SwappedFile
+from modelmedic.operations.wait_for_server import WaitForServer
 from modelmedic.operations.write_blocks import WriteBlocks
 from modelmedic.text import counted, printable, size
 
@@ -227,6 +229,8 @@ KINDS: dict[str, type[Operation]] = {
         WriteBlocks,
         RecreateEnvironment,
         SetDistributions,
+        SetRunEnvironment,
+        WaitForServer,
     )
 }
 
@@ -246,6 +250,18 @@ def from_json(value: dict[str, Any]) -> Operation:
     if not all(_fits(getattr(change, f.name), str(f.type)) for f in fields(kind)):
         raise _unreadable(value)
     return change
+
+
+def is_lasting(value: dict[str, Any]) -> bool:
+    """Return whether an operation of a journal left something that could be put back."""
+    kind = KINDS.get(str(value.get("kind")))
+    return kind is None or kind.is_lasting
+
+
+def is_for_this_run(value: dict[str, Any]) -> bool:
+    """Return whether an operation of a journal is a cure for its run only."""
+    kind = KINDS.get(str(value.get("kind")))
+    return kind is not None and kind.is_for_this_run
 
 
 def _unreadable(value: dict[str, Any]) -> RecoveryRefused:

@@ -141,7 +141,7 @@ def _settle(shop: Workshop, item: Pinned) -> None:
 
 
 def _tell(shop: Workshop, item: Pinned, done: int) -> None:
-    shop.progress(item.filename, done, item.size_bytes)
+    shop.fetching(item.filename, done, item.size_bytes)
 
 
 def _proof(item: Pinned) -> Wanted:

@@ -3,47 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from modelmedic.profile import model, rules
-from modelmedic.profile.rules import Rule
+from modelmedic.profile.keys import MAX_INTEGER, Key, Table
 
-MAX_INTEGER = 2**63 - 1  # TOML 1.0 promises 64-bit signed integers, no more
-
-
-@dataclass(frozen=True, slots=True)
-class Key:
-    """One key of a table.
-
-    ``type`` is one of string, integer, number, boolean, strings (an array), value (a scalar or
-    an array of scalars), values (an array of scalars), table, tables (an array of tables).
-    """
-
-    type: str
-    about: str
-    required: bool = False
-    field: str = ""  # the field of the dataclass, where it is not the key's own name
-    rule: Rule = rules.LINE
-    choices: tuple[str, ...] = ()
-    minimum: int | None = None
-    maximum: int = MAX_INTEGER
-    table: Table | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """One table: what it is, its keys, and the class its values become.
-
-    ``identity`` is the key by which entries of an array of such tables are told apart: entries
-    of a parent and a child profile with the same identity are one entry. Empty: a child's array
-    replaces its parent's.
-    """
-
-    title: str
-    about: str
-    keys: Mapping[str, Key]
-    builds: type
-    identity: str = ""
+__all__ = ["DOCUMENT", "FILE_KEYS", "MAX_INTEGER", "PROFILE", "Key", "Table"]
 
 
 def _size(about: str) -> Key:
@@ -329,6 +293,31 @@ COMPONENT = Table(
     "name",
 )
 
+_MOST = 1_000_000
+
+
+def _wait(about: str) -> Key:
+    return Key("number", about, minimum=0, maximum=_MOST)
+
+
+# The same numbers as of `modelmedic.pace`, which lies above; a test compares them.
+RETRY = Table(
+    "retry",
+    "How often and how fast what fails for a moment is tried again. What is left out is as by "
+    "default; options, environment and ini file come before it.",
+    {
+        "tries": Key("integer", "Tries in all, the first too.", minimum=1, maximum=_MOST),
+        "first_seconds": _wait("Upper end of the wait before the second try, then twice that."),
+        "most_seconds": _wait("Upper end of any wait."),
+        "asked_seconds": _wait("The longest wait that a server is granted."),
+        "budget_count": Key("integer", "Retries in a run.", minimum=0, maximum=_MOST),
+        "budget_seconds": _wait("Seconds waited in a run in all."),
+        "per_minute": Key("integer", "Retries in any minute.", minimum=0, maximum=_MOST),
+        "source": Key("string", "Where the numbers come from."),
+    },
+    model.Retry,
+)
+
 PROFILE = Table(
     "",
     "What a healthy install is.",
@@ -356,6 +345,7 @@ PROFILE = Table(
         "ports": Key("tables", PORT.about, table=PORT),
         "programs": Key("tables", PROGRAM.about, table=PROGRAM),
         "components": Key("tables", COMPONENT.about, table=COMPONENT),
+        "retry": Key("table", RETRY.about, table=RETRY),
     },
     model.Profile,
 )

@@ -28,6 +28,9 @@ from modelmedic.text import counted, printable
 __all__ = ["available", "describe", "load_profile"]
 
 
+DEFAULT = "wan2.2-ti2v-5b"
+
+
 def load_profile(name_or_path: str, *, cwd: Path) -> Profile:
     """Return a profile with everything it extends.
 

@@ -199,6 +199,20 @@ class Component:
 
 
 @dataclass(frozen=True, slots=True)
+class Retry:
+    """How often and how fast this install is tried again; None: as modelmedic does by default."""
+
+    tries: int | None = None
+    first_seconds: float | None = None
+    most_seconds: float | None = None
+    asked_seconds: float | None = None
+    budget_count: int | None = None
+    budget_seconds: float | None = None
+    per_minute: int | None = None
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Profile:
     """What a healthy install is. Everything is data; nothing of it is ever executed."""
 
@@ -220,6 +234,7 @@ class Profile:
     ports: tuple[Port, ...] = ()
     programs: tuple[Program, ...] = ()
     components: tuple[Component, ...] = ()
+    retry: Retry = field(default_factory=Retry)
 
     def endpoint(self, name: str) -> Endpoint | None:
         """Return the endpoint of that name, or None."""

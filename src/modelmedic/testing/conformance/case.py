@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +23,10 @@ def prepare_demo(install: Path) -> None:
     (install / "settings.json").write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
 
 
+def leave_as_it_is(install: Path) -> None:
+    """Make no fault in an install: it lies outside."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Case:
     """One recovery and the fault it repairs. Every function is given the install's folder.
@@ -32,6 +36,11 @@ class Case:
         check: Id of the check that sees the fault, with its parameter: ``install.folders[a]``.
         category: The category the finding must have: "corruption".
         break_install: Makes the fault in a healthy install.
+        outside: For a fault that lies in what an install meets: a server, a proxy, a variable. It
+            is given the folder the install lies in and whether the fault is there, is entered round
+            every run, and yields more variables for it. Nothing such a repair does may outlast
+            its run: the files are as they were, there is nothing to undo, and a later run without
+            ``--heal`` fails again.
         spoil: Lets the recovery's precondition fail. It is called while a run is at work, after
             the check failed and before the recovery plans. It may return a context manager, which
             is left when that run has ended.
@@ -59,7 +68,8 @@ class Case:
     recovery: str
     check: str
     category: str
-    break_install: Callable[[Path], object]
+    break_install: Callable[[Path], object] = leave_as_it_is
+    outside: Callable[[Path, bool], AbstractContextManager[Mapping[str, str]]] | None = None
     spoil: Callable[[Path], AbstractContextManager[object] | None] | None = None
     spoil_options: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
@@ -79,6 +89,10 @@ class Case:
             raise ValueError(
                 f"Case {self.recovery}: the category {self.category!r} is unknown; known are "
                 f"{', '.join(known)}."
+            )
+        if self.outside is None and self.break_install is leave_as_it_is:
+            raise ValueError(
+                f"Case {self.recovery}: give break_install or outside, a way to make the fault."
             )
         if self.spoil is None and not self.spoil_options:
             raise ValueError(

@@ -84,12 +84,14 @@ class Desk:
         folder: Holds the install and everything its runs write.
         file: Has the check of the case; None: all of its files are searched for it.
         runs: How many were begun.
+        is_broken: Whether its runs meet the fault that lies outside it.
     """
 
     case: Case
     folder: Path
     file: Path | None = None
     runs: int = 0
+    is_broken: bool = False
 
     @property
     def install(self) -> Path:
@@ -182,6 +184,14 @@ class Desk:
         )
 
     def _run(self, number: int, options: tuple[str, ...], orders: dict[str, Any]) -> Run:
+        outside = self.case.outside
+        around = outside(self.folder, self.is_broken) if outside else contextlib.nullcontext({})
+        with around as more:
+            return self._run_in(dict(more), number, options, orders)
+
+    def _run_in(
+        self, more: dict[str, str], number: int, options: tuple[str, ...], orders: dict[str, Any]
+    ) -> Run:
         report, events = self.folder / f"report-{number}", self.folder / f"events-{number}"
         told = {"events": str(events), "install": str(self.install), **orders}
         case = self.case
@@ -204,7 +214,7 @@ class Desk:
                 *map(str, self._files(orders)),
             ],
             deadline_seconds=case.deadline_seconds,
-            env=self._environment(),
+            env=self._environment() | more,
             cwd=self.folder,
         )
         return Run(done.returncode, done.stdout + done.stderr, _record(report), _lines(events))

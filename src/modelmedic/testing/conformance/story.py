@@ -76,7 +76,9 @@ class Bench:
         Raises:
             CannotTell: The run did not end.
         """
-        alike = (case.profile, case.prepare, case.checks, case.options, case.environ)
+        alike = (
+            case.profile, case.prepare, case.checks, case.options, case.environ, case.outside
+        )  # fmt: skip
         if alike not in self._known:
             desk = Desk(case, self.root / f"healthy-{len(self._known) + 1}")
             desk.make(None)
@@ -173,6 +175,16 @@ class Story:
             self._is_undone = False
         return self.healed
 
+    @property
+    def later(self) -> Run:
+        """Return a run without ``--heal`` on what was healed.
+
+        Raises:
+            Broken: It was not healed, or a run hung.
+        """
+        with self.ending():
+            return self.standing().desk.run()
+
     def undone(self) -> Healed:
         """Return what was healed, to be undone; who needs it later gets another one.
 
@@ -214,7 +226,10 @@ class Story:
         before = desk.files()
         self.case.break_install(desk.install)
         broken = desk.files()
-        if not differences(before, broken, ("kind", "content", "mode", "mtime_ns")):
+        desk.is_broken = True
+        if self.case.outside is None and not differences(
+            before, broken, ("kind", "content", "mode", "mtime_ns")
+        ):
             raise Broken("break_install changes the install.", "It is as it was.")
         return broken
 

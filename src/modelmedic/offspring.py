@@ -1,0 +1,187 @@
+"""Child processes that are to be ended with all they started: TERM, then KILL, never for ever."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from modelmedic.commands import running_pid
+
+if TYPE_CHECKING:
+    import psutil
+
+GRACE_SECONDS = 2.0  # between TERM and KILL: an installer's child removes its temporary files
+_LAST_SECONDS = 1.0  # a process in uninterruptible sleep survives SIGKILL: do not wait for it
+_POLL_SECONDS = 0.02
+_CLOCK_SECONDS = 0.02  # a start is told in ticks of 10 ms
+
+
+def now() -> float:
+    """Return the time on the clock that `is_younger` compares with."""
+    if sys.platform.startswith("linux"):
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
+    return time.time()
+
+
+class Offspring:
+    """Children of one block of code, and their end.
+
+    Args:
+        since: When the block began, on the clock of `now`; older children are not touched.
+    """
+
+    def __init__(self, since: float) -> None:
+        self._since = since
+        self._pids: list[int] = []
+        self._thread: threading.Thread | None = None
+        self.ended: list[str] = []  # in words, for the error
+        self.left: list[str] = []
+
+    def __bool__(self) -> bool:
+        return bool(self._pids)
+
+    def add(self, pid: int) -> None:
+        """Note a child that was started for this block."""
+        if pid not in self._pids:
+            self._pids.append(pid)
+
+    def add_waited_for(self, frame: FrameType | None) -> None:
+        """Note the children that the code of a stack has in hand and that began in this block."""
+        for _depth in range(50):
+            if frame is None:
+                return
+            for value in list(frame.f_locals.values()):
+                self._add_process(value)
+            frame = frame.f_back
+
+    def add_awaited(self, awaited: Any) -> None:
+        """Note the same of the coroutines that a task waits in."""
+        for _depth in range(50):
+            frame = getattr(awaited, "cr_frame", None) or getattr(awaited, "gi_frame", None)
+            if frame is None:
+                return
+            for value in list(frame.f_locals.values()):
+                self._add_process(value)
+            awaited = getattr(awaited, "cr_await", None) or getattr(awaited, "gi_yieldfrom", None)
+
+    def _add_process(self, value: object) -> None:
+        pid = running_pid(value)
+        if pid is not None and _is_younger(pid, self._since):
+            self.add(pid)
+
+    def end(self) -> None:
+        """Begin to end them, in a thread: whoever waits for a child is freed by it.
+
+        Who belongs to them is read at once: when a child is gone, nobody knows its own children.
+        """
+        if self._thread is not None or not self._pids:
+            return
+        try:
+            found = list(_families(self._pids))
+        except Exception:  # noqa: BLE001 - in a signal handler, psutil may be half imported
+            return
+        self.ended = [_words(process) for process in found]
+        groups = [pid for pid in self._pids if _leads_a_group(pid)]
+        self._thread = threading.Thread(
+            target=self._end, args=(found, groups), name="limit-children", daemon=True
+        )
+        self._thread.start()
+
+    def join(self) -> None:
+        """Wait until they are gone, or known not to go."""
+        if self._thread is not None:
+            self._thread.join(GRACE_SECONDS + 2 * _LAST_SECONDS)
+
+    def _end(self, found: list[psutil.Process], groups: list[int]) -> None:
+        _send(found, groups, "SIGTERM")
+        if list(_alive(found, GRACE_SECONDS)):
+            _send(found, groups, "SIGKILL")
+        self.left = [_words(process) for process in _alive(found, _LAST_SECONDS)]
+
+
+def _families(pids: list[int]) -> Iterator[psutil.Process]:
+    import psutil
+
+    for pid in pids:
+        with contextlib.suppress(psutil.Error):
+            process = psutil.Process(pid)
+            yield process
+            yield from process.children(recursive=True)
+
+
+def _is_younger(pid: int, since: float) -> bool:
+    try:
+        return _began(pid) >= since - _CLOCK_SECONDS
+    except (OSError, ValueError, IndexError):
+        return False
+
+
+def _began(pid: int) -> float:
+    if sys.platform.startswith("linux"):
+        # proc(5): field 22, counted behind the name, which may hold anything.
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:  # noqa: PTH123
+            fields = file.read().rpartition(")")[2].split()
+        return int(fields[19]) / os.sysconf("SC_CLK_TCK")
+    import psutil
+
+    try:
+        return psutil.Process(pid).create_time()
+    except psutil.Error as error:
+        raise OSError(str(error)) from error
+
+
+def _leads_a_group(pid: int) -> bool:
+    if sys.platform == "win32":
+        return False
+    try:
+        return os.getpgid(pid) == pid and pid != os.getpgrp()
+    except OSError:
+        return False
+
+
+def _send(found: list[psutil.Process], groups: list[int], name: str) -> None:
+    import psutil
+
+    for process in found:
+        with contextlib.suppress(psutil.Error):  # it knows a number that was given anew
+            process.terminate() if name == "SIGTERM" else process.kill()
+    if sys.platform != "win32":
+        for group in groups:
+            if any(process.pid == group for process in found):
+                with contextlib.suppress(OSError):
+                    os.killpg(group, getattr(signal, name))
+
+
+def _alive(found: list[psutil.Process], seconds: float) -> Iterator[psutil.Process]:
+    """Give those that have not ended after some seconds; ends early when all have."""
+    until = time.monotonic() + seconds
+    while (alive := [each for each in found if _is_alive(each)]) and time.monotonic() < until:
+        time.sleep(_POLL_SECONDS)
+    yield from alive
+
+
+def _is_alive(process: psutil.Process) -> bool:
+    """Return whether it still runs; one that waits to be collected does not."""
+    import psutil
+
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.Error:
+        return False
+
+
+def _words(process: psutil.Process) -> str:
+    import psutil
+
+    try:
+        stuck = ", in uninterruptible sleep" if process.status() == psutil.STATUS_DISK_SLEEP else ""
+        return f"{process.pid} ({process.name()}{stuck})"
+    except psutil.Error:
+        return str(process.pid)

@@ -1,0 +1,223 @@
+"""Temporary files of an operation: registered before they exist, and gone whatever happens."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from modelmedic import rooms
+from modelmedic.errors import ModelmedicError, RecoveryRefused
+from modelmedic.reliability.temporary_record import Entry, Record, records
+from modelmedic.reliability.temporary_tree import TemporaryTree
+from modelmedic.text import printable
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """What was found of killed runs.
+
+    Args:
+        removed: Paths that are gone now.
+        left: What was let alone and why, a sentence each.
+    """
+
+    removed: tuple[str, ...] = ()
+    left: tuple[str, ...] = ()
+
+
+class TemporaryFiles:
+    """Makes and registers temporary files; a ``with`` block removes them at its end.
+
+    Also when it fails, when the disk is full and at the end of the process. After a kill the next
+    block of the same folders removes what it left: only what was registered, only inside the
+    install or state folder, following no link, and nothing of a process that lives or of another
+    machine.
+
+    Args:
+        install_dir: The folder that is worked on.
+        state_dir: Where the record lies; None is modelmedic's own state folder.
+
+    Raises:
+        OSError: By what registers: the record cannot be written, so nothing was made.
+        RecoveryRefused: By the same: the path leaves both folders, or a link is on the way.
+    """
+
+    def __init__(self, install_dir: Path, *, state_dir: Path | None = None) -> None:
+        self._state_dir = _absolute(state_dir or rooms.state_dir())
+        folders = (_absolute(install_dir), self._state_dir)
+        self._trees = {str(root): TemporaryTree(root) for root in folders}
+        self._record = Record(self._state_dir)
+        self._entries: list[Entry] = []
+        self._lock = threading.RLock()
+        self._pid = os.getpid()
+        self.swept = Swept()
+
+    def __enter__(self) -> Self:
+        self.swept = self.sweep()
+        atexit.register(self.close)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+        atexit.unregister(self.close)
+
+    def file(self, path: str | os.PathLike[str]) -> Path:
+        """Make an empty private file, never over something, and return its path.
+
+        Args:
+            path: Inside the install or state folder; a relative one is in the install folder.
+        """
+        with self._lock:
+            entry, tree = self._announced(path, is_folder=False)
+            tree.make_file(entry.path)
+            return self._made(entry, tree)
+
+    def folder(self, path: str | os.PathLike[str]) -> Path:
+        """Make a private folder; all that lies in it later is temporary too."""
+        with self._lock:
+            entry, tree = self._announced(path, is_folder=True)
+            tree.make_folder(entry.path, private=True)
+            return self._made(entry, tree)
+
+    def add(self, path: str | os.PathLike[str]) -> Path:
+        """Register a file or folder that exists and is ours to remove."""
+        with self._lock:
+            tree, relative = self._place(path)
+            found = tree.identity(relative)
+            if found is None:
+                raise FileNotFoundError(f"{os.fspath(path)} does not exist; make it with file()")
+            entry = Entry(str(tree.root), relative, None, found.is_folder)
+            return self._made(entry, tree)
+
+    def keep(self, path: str | os.PathLike[str]) -> None:
+        """Forget a path: it was moved to its place, or is no longer temporary."""
+        with self._lock:
+            tree, relative = self._place(path)
+            for entry in [each for each in self._entries if self._is_at(each, tree, relative)]:
+                self._record.add(root=entry.root, path=entry.path, is_gone=True)
+                self._entries.remove(entry)
+
+    def close(self) -> tuple[str, ...]:
+        """Remove all that is registered; return what could not be, a sentence each."""
+        if os.getpid() != self._pid:  # a fork: they are its parent's
+            return ()
+        with self._lock:
+            left = []
+            for entry in reversed(list(self._entries)):
+                if reason := _removed(self._trees[entry.root], entry):
+                    left.append(reason)
+                else:
+                    self._entries.remove(entry)
+            if not self._entries:
+                with contextlib.suppress(OSError):
+                    self._record.remove()
+            return tuple(left)
+
+    def sweep(self) -> Swept:
+        """Remove what killed runs left of these folders."""
+        removed: list[str] = []
+        left: list[str] = []
+        for path, maker, entries in list(records(self._state_dir)):
+            if path == self._record.path or not maker.is_gone:
+                continue
+            mine = [entry for entry in entries if entry.root in self._trees]
+            reasons = [_removed(self._trees[each.root], each) for each in reversed(mine)]
+            left += [reason for reason in reasons if reason]
+            gone = [
+                each for each, reason in zip(reversed(mine), reasons, strict=True) if not reason
+            ]
+            removed += [f"{each.root}/{each.path}" for each in gone]
+            if len(mine) == len(entries):  # what could not be removed is told once, not for ever
+                with contextlib.suppress(OSError):
+                    path.unlink()
+        return Swept(tuple(removed), tuple(left))
+
+    # -- registering -----------------------------------------------------------------------------
+
+    def _announced(
+        self, path: str | os.PathLike[str], *, is_folder: bool
+    ) -> tuple[Entry, TemporaryTree]:
+        """Write down what is about to be made."""
+        tree, relative = self._place(path)
+        if tree.identity(relative) is not None:
+            raise FileExistsError(f"{os.fspath(path)} exists; it was not touched")
+        entry = Entry(str(tree.root), relative, None, is_folder)
+        self._record.add(root=entry.root, path=entry.path, is_folder=is_folder)
+        return entry, tree
+
+    def _made(self, entry: Entry, tree: TemporaryTree) -> Path:
+        """Write down which one it is."""
+        entry.identity = tree.device_and_inode(entry.path)
+        self._entries.append(entry)
+        self._record.add(
+            root=entry.root, path=entry.path, is_folder=entry.is_folder, identity=entry.identity
+        )
+        return tree.root / entry.path
+
+    def _place(self, path: str | os.PathLike[str]) -> tuple[TemporaryTree, str]:
+        first = next(iter(self._trees.values()))
+        whole = _absolute(first.root / os.fspath(path))
+        for tree in self._trees.values():
+            relative = os.path.relpath(whole, tree.root).replace(os.sep, "/")
+            if relative != "." and relative.split("/")[0] != "..":
+                return tree, relative
+        raise RecoveryRefused(
+            f"{printable(path)} is not registered: it lies outside the install and state folder."
+        )
+
+    @staticmethod
+    def _is_at(entry: Entry, tree: TemporaryTree, relative: str) -> bool:
+        return (entry.root, entry.path) == (str(tree.root), relative)
+
+
+def _absolute(path: Path) -> Path:
+    """Return a path without ".." in it; its links stay, for none is followed."""
+    return Path(os.path.abspath(path))  # noqa: PTH100 - resolve() would follow them
+
+
+def _removed(tree: TemporaryTree, entry: Entry) -> str:
+    """Remove what was registered; return why not, "" when it is gone."""
+    name = printable(f"{entry.root}/{entry.path}")
+    try:
+        found = tree.device_and_inode(entry.path)
+        if found is None:
+            return ""
+        if entry.identity is None:  # killed while it was made: then nothing is in it
+            if not _is_empty(tree, entry):
+                return f"{name} was let alone: nothing shows that it is the one that was made."
+        elif found != entry.identity:
+            return f"{name} was let alone: it is another one than was registered."
+        if entry.is_folder:
+            tree.remove_all(entry.path, found[0])
+        else:
+            tree.remove_name(entry.path)
+    except (OSError, ModelmedicError) as error:
+        return f"{name} could not be removed: {getattr(error, 'strerror', None) or error}."
+    return ""
+
+
+def _is_empty(tree: TemporaryTree, entry: Entry) -> bool:
+    found = tree.identity(entry.path)
+    if found is None or found.is_folder != entry.is_folder:
+        return False
+    if entry.is_folder:
+        return not tree.entries(entry.path)
+    return found.is_file and found.size_bytes == 0
+
+
+def sweep(folders: Iterable[Path], state_dir: Path | None = None) -> Swept:
+    """Remove what killed runs left in several install folders; see `TemporaryFiles.sweep`."""
+    found = [TemporaryFiles(folder, state_dir=state_dir).sweep() for folder in folders]
+    return Swept(
+        tuple(path for each in found for path in each.removed),
+        tuple(reason for each in found for reason in each.left),
+    )
