@@ -1,4 +1,4 @@
-"""What is planted for the sample installer: the table in docs/parts/sample.md, row by row."""
+"""What is planted for the sample installer: the table in docs/sample-installer.md, row by row."""
 
 from __future__ import annotations
 
