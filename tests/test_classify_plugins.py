@@ -183,4 +183,4 @@ def test_what_a_family_without_recoveries_needs_is_said(site):
         "AlternativeClassStrategy", "ManualInterventionStrategy",
     ]  # fmt: skip
     assert {a["verdict"] for a in attempts} == {"refused"}
-    assert "no shim for a missing method is installed" in attempts[0]["error"]
+    assert "a check sees no running component to inject a shim into" in attempts[0]["error"]

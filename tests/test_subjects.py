@@ -109,3 +109,14 @@ def test_a_network_failure_is_judged_on_the_way_that_failed(context, checks):
     found = subjects.of_network(context, NET)
     assert found.checks == checks
     assert found.judged_by == (f"weights.*[{SHARD}]" if "files" in context else "")
+
+
+def test_a_server_that_no_check_asks_is_not_proven_by_the_checks_of_others():
+    for url in ("https://elsewhere.example/", "https://hub.example:8443/"):
+        found = subjects.of_network({"url": url}, NET)
+        assert not found.is_judged, url
+        assert found.names[0] == url.removeprefix("https://").rstrip("/") + (
+            ":443" if "8443" not in url else ""
+        )
+    assert subjects.of_network({"url": "https://hub.example/x"}, NET).is_judged
+    assert subjects.of_network({}, NET).is_judged

@@ -113,6 +113,18 @@ def test_a_declared_cure_is_applied_when_the_method_is_called(tmp_path):
     assert counts(manager, "fetch_all") == {"degraded": 2}
 
 
+def test_a_missing_method_without_a_cure_names_the_nearest_and_asks_nobody(tmp_path):
+    engine = Engine(heals=True)
+    made = wrapper_support.manager(tmp_path, engine=engine).wrap_component(Downloader(), "d")
+    real = next(name for name in dir(Downloader) if not name.startswith("_"))
+    with pytest.raises(AttributeError) as missing:
+        getattr(made, f"{real}s")
+    (note,) = missing.value.__notes__
+    assert real in note
+    assert "No cure was declared" in note
+    assert engine.asked == []
+
+
 def test_a_declared_alternative_stands_in_for_a_missing_method(tmp_path):
     engine = AutoRecoveryEngine(state_dir=tmp_path)
     manager = wrapper_support.manager(tmp_path, engine=engine)

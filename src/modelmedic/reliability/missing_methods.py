@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import inspect
 import time
@@ -18,19 +17,17 @@ from modelmedic.healing.slots import (
     FallbackImplementationStrategy,
     IRecoveryStrategy,
 )
-from modelmedic.reliability import signatures
+from modelmedic.reliability import nearest, signatures
 from modelmedic.reliability.injections import (
     Cure,
     Injections,
     is_absent,
-    own_names,
 )
 from modelmedic.reliability.interfaces import StrategyAttempt
 from modelmedic.reliability.shims import Cures, OtherClass, Shim, path_of, resolve
 from modelmedic.reliability.signatures import Call
 
 _MISSING = object()
-_MOST_NAMES = 3
 Candidate = Callable[[], Cure]
 
 
@@ -86,10 +83,7 @@ class MissingMethod:
 
     def advice(self) -> str:
         """Return what a person can do: nearest names that exist, declared versions, the fix."""
-        told = [f"{type(self.component).__name__} has no method {self.name}."]
-        near = difflib.get_close_matches(self.name, sorted(_methods(self.component)), _MOST_NAMES)
-        told += [f"Nearest names it has: {', '.join(near)}."] if near else []
-        told += list(dict.fromkeys(self._versions()))
+        told = [nearest.told(self.component, self.name), *dict.fromkeys(self._versions())]
         module = type(self.component).__module__
         told.append(
             "Next: correct the name in the call, or install versions of the caller and of "
@@ -236,16 +230,3 @@ def _callable(found: Any, what: str) -> Callable[..., Any]:
         raise RecoveryRefused(f"{what} is a {type(found).__name__}, which is no method.")
     call: Callable[..., Any] = found
     return call
-
-
-def _methods(component: object) -> set[str]:
-    """Return the public names that can be called; runs no property."""
-    names = {name for kind in type(component).__mro__ for name in vars(kind)}
-    names |= set(own_names(component) or ())
-    found = ((name, inspect.getattr_static(component, name, None)) for name in names)
-    return {
-        name
-        for name, value in found
-        if not name.startswith("_")
-        and (callable(value) or isinstance(value, staticmethod | classmethod))
-    }

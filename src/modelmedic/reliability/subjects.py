@@ -109,16 +109,30 @@ def of_network(context: Mapping[str, Any], profile: Profile) -> Subject:
     files = [str(each) for each in context.get("files", ())]
     models = of_models(files, profile) if files else Subject("")
     checks = ",".join(filter(None, [*ways, models.checks]))
+    other = _place(str(context.get("url", "")))
+    if other and not meant and not files:
+        # No check of the profile asks this server: that the others are well proves nothing of it.
+        return Subject(checks, names=(f"{other[0]}:{other[1]}", other[0]), is_judged=False)
     return Subject(checks, models.checks, sizes_gb=models.sizes_gb)
 
 
 def _endpoints(context: Mapping[str, Any], profile: Profile) -> list[str]:
-    name, host = context.get("endpoint"), urlsplit(str(context.get("url", ""))).hostname
+    name, place = context.get("endpoint"), _place(str(context.get("url", "")))
     return [
         each.name
         for each in profile.endpoints
-        if each.name == name or (host and urlsplit(each.url).hostname == host)
+        if each.name == name or (place and _place(each.url) == place)
     ]
+
+
+def _place(url: str) -> tuple[str, int | None] | None:
+    """Return host and port of an address; None for none."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+    except ValueError:
+        return None
+    return (parts.hostname, port) if parts.hostname else None
 
 
 def _bare(check: str, named: Iterable[ModelFile]) -> str:

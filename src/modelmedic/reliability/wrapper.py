@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import wrapt
 
+from modelmedic.reliability import nearest
 from modelmedic.reliability.calls import Work, protected
+from modelmedic.reliability.failed_call import add_note
 from modelmedic.reliability.missing_call import missing_call
 from modelmedic.reliability.operation import Operation
 from modelmedic.reliability.refusals import CannotWrap
@@ -73,8 +75,8 @@ class ReliabilityWrapper(wrapt.AutoObjectProxy):  # type: ignore[type-arg]
         component = self.__wrapped__
         try:
             value = getattr(component, name)
-        except AttributeError:
-            return self._self_lacking(component, name)
+        except AttributeError as error:
+            return self._self_lacking(component, name, error)
         known = self._self_calls.get(name)
         # The same function as before; anything else under the name is looked at anew.
         if known is not None and type(known[0]) is type(value) and known[0] == value:
@@ -115,19 +117,21 @@ class ReliabilityWrapper(wrapt.AutoObjectProxy):  # type: ignore[type-arg]
             self._self_name, self._self_type, name, self.__wrapped__
         )
 
-    def _self_lacking(self, component: Any, name: str) -> Any:
+    def _self_lacking(self, component: Any, name: str, error: AttributeError) -> Any:
         """Return what stands for a name that the component lacks.
 
         Raises:
-            AttributeError: Its own, unless it is a field of the design, or a public name with a
-                declared cure.
+            AttributeError: Its own, with the nearest names, unless it is a field of the design, or
+                a public name with a declared cure.
         """
         if inspect.getattr_static(component, name, _MISSING) is _MISSING:
             if name in _OWN:
                 return getattr(self, _OWN[name])
-            if not name.startswith("_") and self._self_manager.has_cure(component, name):
-                return missing_call(self._self_operation(name), component, _handing(self))
-        raise  # noqa: PLE0704 - the caller handles the AttributeError of the look-up
+            if not name.startswith("_"):
+                if self._self_manager.has_cure(component, name):
+                    return missing_call(self._self_operation(name), component, _handing(self))
+                add_note(error, f"{nearest.told(component, name)} No cure was declared for it.")
+        raise error
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         raise self._self_no_copy("pickled")
