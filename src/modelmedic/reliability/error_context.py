@@ -136,7 +136,8 @@ class EnhancedErrorContext:
         recovery_attempts: What was tried in between, as sentences.
         system_resources: In use at that time.
         network_status: As observed lately.
-        correlation_id: The same for every error of one outermost call.
+        correlation_id: The same for one exception in all calls it passes, and for all errors in
+            one `correlated` block.
         error_id: Of this error alone.
         category: Value of its `EnhancedErrorCategory`; None when nothing says which.
         error: Type and message, masked.

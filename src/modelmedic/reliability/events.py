@@ -32,7 +32,8 @@ class CallEvent:
         error: Type and message of its exception, masked; empty when it has none.
         category: Value of the `EnhancedErrorCategory` of that; empty when nothing says which.
         recovery_attempts: What was tried, as sentences.
-        correlation_id: The same for every error of one outermost call; empty without an error.
+        correlation_id: The same for one exception in all calls it passes, and for all errors in
+            one `correlated` block; empty without an error.
         context: Everything about the failure; None when nothing failed, when the failure was
             captured already where it began, or when failures come faster than they are captured.
     """

@@ -38,7 +38,8 @@ class FailedCall:
         most_tries: How often it may be called; None takes the policy's number.
         previous_errors: Of the tries before the last, oldest first, masked.
         recovery_attempts: What was tried, as sentences.
-        correlation_id: The same for every error of one outermost call.
+        correlation_id: The same for one exception in all calls it passes, and for all errors in
+            one `correlated` block.
         category: Value of the last error's category; empty when nothing says which.
         error: Type and message of the last error, masked.
         context: As captured at the last error; None when it was not.
