@@ -179,7 +179,7 @@ class Chaos:
 
     @contextlib.contextmanager
     def _disk(self, drawn: faults.Cycle, place: Place, draw: random.Random) -> Iterator[None]:
-        if drawn.limit != "disk":
+        if drawn.limit != "disk" or not place.is_small:
             yield
             return
         ballast = faults.fill(place.root, draw)
@@ -199,7 +199,7 @@ def _told(out: str, word: str) -> int:
 def _small_disk() -> Iterator[Path | None]:
     """Mount a small disk for the demo install where we may; None where not."""
     try:
-        with tmpfs("size=64m") as folder:
+        with tmpfs("size=512m") as folder:
             yield folder
     except BaseException as error:
         if type(error).__name__ != "Skipped":
@@ -238,7 +238,9 @@ def _stop(number: int, _frame: object) -> None:
 def _begin(folder: Path, seed: int, stack: contextlib.ExitStack) -> Chaos:
     disk = stack.enter_context(_small_disk())
     served = stack.enter_context(world(folder / "sample"))
-    demo = Place("demo", folder / "demo", (disk or folder / "demo") / "app")
+    demo = Place(
+        "demo", folder / "demo", (disk or folder / "demo") / "app", is_small=disk is not None
+    )
     demo.folder.mkdir()
     served.write_order()
     served.with_environment("moon-2.0", "sun-1.0")

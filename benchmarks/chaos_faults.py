@@ -162,5 +162,7 @@ def fill(folder: Path, draw: random.Random) -> Path:
     left = draw.choice((0, 50_000, 900_000, 2_500_000))
     ballast = folder / "ballast"
     with ballast.open("wb") as stream:
-        stream.write(bytes(max(0, status.f_bavail * status.f_frsize - left)))
+        taken = status.f_bavail * status.f_frsize - left
+        if taken > 0:
+            os.posix_fallocate(stream.fileno(), 0, taken)
     return ballast

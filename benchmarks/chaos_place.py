@@ -35,12 +35,14 @@ class Place:
         name: "demo" or "sample".
         folder: Holds all that belongs to it; the install is a folder in it.
         root: The install.
+        is_small: Whether it lies on a small disk of its own, which may be filled.
         seen: Digests that each file may have by its real name: planted or proven right.
     """
 
     name: str
     folder: Path
     root: Path
+    is_small: bool = False
     seen: dict[str, set[str]] = field(default_factory=dict)
 
     @property

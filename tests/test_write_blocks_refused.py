@@ -125,6 +125,16 @@ def test_without_hash_source_or_room_nothing_is_done(hub, tmp_path, monkeypatch)
     assert not hub.requests
 
 
+def test_a_full_disk_names_what_earlier_repairs_keep_there(hub, tmp_path, monkeypatch):
+    install = make_install(tmp_path / "install", "flips")
+    kept = install / ".modelmedic" / "aside" / "run" / "old"
+    kept.parent.mkdir(parents=True)
+    kept.write_bytes(bytes(3_000_000))
+    monkeypatch.setattr(mounts, "free_bytes", lambda _tree: BLOCK)
+    with pytest.raises(RecoveryRefused, match=r"2.9 MiB are what earlier repairs .* delete that"):
+        operation(install, "flips", address(hub)).prepare(workshop(install), "seat")
+
+
 def test_differences_that_do_not_fit_on_the_disk_change_nothing(hub, tmp_path, monkeypatch):
     install = make_install(tmp_path / "install", "stream")
     before, shop = look(install), workshop(install)

@@ -87,7 +87,7 @@ def refuse_without_space(install: Path, operations: Sequence[Operation]) -> None
             f"Nothing was fetched: {counted(len(needs), 'file')} together need "
             f"{size(sum(needs))} more on this disk and {size(free)} are free.",
             "The old files stay until the new ones are proven.",
-            "Free that space, then start again.",
+            mounts.space_step(tree),
         )
 
 

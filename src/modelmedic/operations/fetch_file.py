@@ -202,7 +202,7 @@ class FetchFile(Operation):
                 f"{printable(self.path)} was not fetched: it needs {size(need)} more on this "
                 f"disk and {size(free)} are free.",
                 "The old file stays until the new one is proven.",
-                "Free that space, then start again.",
+                mounts.space_step(shop.tree),
             )
 
 

@@ -9,7 +9,9 @@ from modelmedic.context import OWN_FOLDER
 from modelmedic.errors import RecoveryRefused
 from modelmedic.facts import disk, mounts
 from modelmedic.operations.tree import Tree
-from modelmedic.text import printable
+from modelmedic.text import printable, size
+
+_TOLD_BYTES = 1_000_000  # less would not help
 
 
 def are_together(tree: Tree, path: str, other: str = OWN_FOLDER) -> bool:
@@ -54,6 +56,22 @@ def free_bytes(tree: Tree) -> int:
     import shutil
 
     return shutil.disk_usage(disk.existing(tree.root / OWN_FOLDER)).free
+
+
+def space_step(tree: Tree) -> str:
+    """Return what to do about a full disk; what earlier repairs keep there for undo is named."""
+    folder = f"{OWN_FOLDER}/aside"
+    try:
+        kept = sum(state.st_size for _path, state in tree.own_files(folder))
+    except (OSError, RecoveryRefused):
+        kept = 0
+    step = "Free that space, then start again."
+    if kept < _TOLD_BYTES:
+        return step
+    return (
+        f"{step} {size(kept)} are what earlier repairs replaced and keep for undo, in "
+        f"{printable(tree.root / folder)}: delete that folder if none of them is to be undone."
+    )
 
 
 def _mount(path: Path) -> tuple[int, str]:

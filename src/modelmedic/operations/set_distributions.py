@@ -271,7 +271,7 @@ class SetDistributions(Operation):
                 f"{counted(len(self.items), 'package')} were not installed: they need about "
                 f"{size(need)} on this disk for a while and {size(free)} are free.",
                 "The old ones stay until the new ones are proven, and are kept for undo.",
-                "Free that space, then start again.",
+                mounts.space_step(shop.tree),
             )
 
 

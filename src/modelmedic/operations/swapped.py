@@ -68,7 +68,7 @@ class CopiedFile(SwappedFile):
                 f"{printable(self.source)} was not copied: it needs {size(self.size_bytes)} on "
                 f"this disk and {size(free)} are free.",
                 "",
-                "Free that space, then start again.",
+                mounts.space_step(shop.tree),
             )
         return note
 

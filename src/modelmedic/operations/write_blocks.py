@@ -322,7 +322,7 @@ class WriteBlocks(Operation):
                 f"{printable(self.path)} was not repaired: it needs {size(need)} on this disk and "
                 f"{size(free)} are free.",
                 "The replaced bytes are kept so that it can be undone.",
-                "Free that space, then start again.",
+                mounts.space_step(shop.tree),
             )
 
 
