@@ -178,3 +178,19 @@ def test_the_lasting_commands_of_windows_name_each_variable_once():
         "[Environment]::SetEnvironmentVariable('ALL_PROXY', $null, 'User')",
         f"[Environment]::SetEnvironmentVariable('PIP_PROXY', {asked}, 'User')",
     )
+
+
+@pytest.mark.parametrize("first", ["older", "newer"])
+def test_changes_may_be_put_back_in_any_order(monkeypatch, first):
+    """An older one that goes takes nothing away that a newer one has set as well."""
+    monkeypatch.setenv("MM_ONE", "at first")
+    monkeypatch.delenv("MM_TWO", raising=False)
+    OF_THIS_RUN.change("older", {"MM_ONE": "a", "MM_TWO": "1"})
+    OF_THIS_RUN.change("newer", {"MM_ONE": "b", "MM_TWO": "1"})
+    OF_THIS_RUN.put_back(first)
+    left = "b" if first == "older" else "a"
+    assert (os.environ["MM_ONE"], os.environ["MM_TWO"]) == (left, "1")
+    OF_THIS_RUN.put_all_back()
+    assert os.environ["MM_ONE"] == "at first"
+    assert "MM_TWO" not in os.environ
+    assert OF_THIS_RUN.names() == []

@@ -29,7 +29,8 @@ class RunEnvironment:
     """
 
     def __init__(self) -> None:
-        self._changes: dict[str, dict[str, tuple[str | None, str | None]]] = {}
+        self._before: dict[str, str | None] = {}  # of each variable that is changed now
+        self._changes: dict[str, dict[str, str | None]] = {}  # the oldest first
 
     def holds(self, seat: str) -> bool:
         """Return whether the change of this name was made in this process, and still stands."""
@@ -37,19 +38,31 @@ class RunEnvironment:
 
     def names(self) -> list[str]:
         """Return the variables that are changed now."""
-        return sorted({name for change in self._changes.values() for name in change})
+        return sorted(self._before)
 
     def change(self, seat: str, values: Mapping[str, str | None]) -> None:
         """Set variables (None: take away) and remember what was there."""
-        before = {name: os.environ.get(name) for name in values}
-        self._changes[seat] = {name: (before[name], value) for name, value in values.items()}
+        for name in values:
+            self._before.setdefault(name, os.environ.get(name))
+        self._changes[seat] = dict(values)
         for name, value in values.items():
             _set(name, value)
 
     def put_back(self, seat: str) -> None:
-        """Put back what a change replaced, except what was changed once more since."""
-        for name, (before, value) in reversed(self._changes.pop(seat, {}).items()):
-            if os.environ.get(name) == value:
+        """Take a change away, in any order of all changes.
+
+        A variable that others set as well keeps the value of the newest of them; the last one puts
+        back what was there before all. What somebody else changed since stays as it is.
+        """
+        for name, value in self._changes.pop(seat, {}).items():
+            standing = [change[name] for change in self._changes.values() if name in change]
+            is_ours = os.environ.get(name) in {value, *standing}
+            if standing:
+                if is_ours:
+                    _set(name, standing[-1])
+                continue
+            before = self._before.pop(name)
+            if is_ours:
                 _set(name, before)
 
     def put_all_back(self) -> None:
