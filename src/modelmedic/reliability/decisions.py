@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import TYPE_CHECKING, Protocol
 
+from modelmedic.errors import OperationTimedOut
 from modelmedic.findings import EnhancedErrorCategory as Category
 from modelmedic.reliability.error_context import EnhancedErrorContext
 from modelmedic.reliability.failed_call import (
@@ -22,7 +23,7 @@ from modelmedic.reliability.failed_call import (
     said,
 )
 from modelmedic.reliability.interfaces import IAutoRecoveryEngine, RecoveryAction, StrategyAttempt
-from modelmedic.reliability.journal import CallJournal
+from modelmedic.reliability.journal import CallJournal, masker
 from modelmedic.reliability.repairs import Repairs, is_about
 from modelmedic.text import counted
 
@@ -103,7 +104,7 @@ class Decisions:
             call.action = self._decided(call, error, inner, is_open)
         except Exception as own:  # noqa: BLE001 - ours, or a guest's: the failure itself must leave
             call.action = RecoveryAction.ABORT
-            add_note(error, f"modelmedic: what to do was not decided: {own!r}.")
+            add_note(error, f"modelmedic: what to do was not decided: {said(own)}.")
         if call.action is not RecoveryAction.RETRY:
             leave_mark(error, call)
         return call.action
@@ -191,10 +192,12 @@ class Decisions:
         """Return why a call is not tried again, as a sentence; "" when it is."""
         if call.has_yielded:
             return "It had given results already, and would give them twice."
+        final = _why_final(call, error, is_open=is_open)
+        call.is_final = bool(final)
+        if final:
+            return final
         if inner is not None and inner.tries > 1:
             return f"A call inside it was tried {inner.tries} times already."
-        if is_open:
-            return f"The circuit breaker of {call.component} is open."
         if not self._may_repeat(call, error, category):
             kind = f"of the kind {category.value}" if category else "of no known kind"
             return (
@@ -220,10 +223,13 @@ class Decisions:
             return f"It was tried {call.tries} of {most} times."
         step = policy.next_try(call.tries, error, most)
         if step.seconds is None:
+            call.is_final = True
             return step.why
         if call.tries == 1 and (refusal := self._refused_by_person(call, error)):
+            call.is_final = True
             return refusal
         if not policy.take(time.monotonic(), step.seconds):
+            call.is_final = True
             return "The retries of this run or minute are used up."
         call.wait_seconds = step.seconds
         return ""
@@ -251,7 +257,7 @@ class Decisions:
     ) -> tuple[RecoveryAction, str]:
         if call.tries > 1 and not call.is_degraded:
             self._write_attempt(call, StrategyAttempt(_BACKOFF, "not healed", why_not))
-        if inner is None and self._repairs.recovered(call, error, category):
+        if inner is None and not call.is_final and self._repairs.recovered(call, error, category):
             if self._may_repeat_repaired(call, error, category):
                 call.is_degraded, call.wait_seconds = True, 0.0
                 return RecoveryAction.RETRY, ""
@@ -293,7 +299,7 @@ class Decisions:
         parts.append(why_not)
         if action is RecoveryAction.CONTINUE:
             parts.append("It is declared optional, so None stands for its result.")
-        return " ".join(part for part in parts if part)
+        return str(masker().mask(" ".join(part for part in parts if part)))
 
     def _write_failure(self, call: FailedCall, action: RecoveryAction) -> None:
         self._journal.write(
@@ -351,3 +357,13 @@ def _names(call: FailedCall) -> dict[str, str]:
         "method": call.method,
         "correlation_id": call.correlation_id,
     }
+
+
+def _why_final(call: FailedCall, error: Exception, *, is_open: bool) -> str:
+    """Return why no repair makes another try right; "" when one may."""
+    given = (*call.args, *call.kwargs.values())
+    if not is_about(error, call) and any(isinstance(v, Iterator | AsyncIterator) for v in given):
+        return "It was given an iterator or an open file, which this try may have used up."
+    if isinstance(error, OperationTimedOut) and not error.interrupted:
+        return "It went on to its end: a next try would do it twice."
+    return f"The circuit breaker of {call.component} is open." if is_open else ""

@@ -47,6 +47,8 @@ class FailedCall:
         wait_seconds: Before the next try.
         is_degraded: Whether a repair made the next try possible.
         asked: Families whose recovery was tried already.
+        is_final: Whether no repair may lead to another try: somebody or something said no.
+        is_over: Whether it was cancelled while it was decided on.
     """
 
     component: str
@@ -71,6 +73,8 @@ class FailedCall:
     wait_seconds: float = 0.0
     is_degraded: bool = False
     asked: set[str] = field(default_factory=set)
+    is_final: bool = False
+    is_over: bool = False
 
     @property
     def label(self) -> str:

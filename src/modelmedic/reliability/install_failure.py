@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -89,7 +90,7 @@ class InstallFailure:
         done = [attempt for attempt in tried if attempt["verdict"] in _KEPT]
         if bad or not seen:
             return _not_recovered(bad, tried, done, used)
-        if self.must_repair and not any(self._is_named(str(attempt)) for attempt in done):
+        if self.must_repair and not any(self._is_named(_texts(attempt)) for attempt in done):
             told = f"No check of the profile judges {self.names[0]}, and no repair was for it."
             return "refused", told, used
         around = [f for f in run.findings if any(a["verdict"] == "degraded" for a in f["attempts"])]
@@ -110,7 +111,14 @@ class InstallFailure:
         return self._is_named(" ".join(str(finding[key]) for key in ("what", "why", "next")))
 
     def _is_named(self, text: str) -> bool:
-        return any(name.casefold() in text.casefold() for name in self.names)
+        return any(
+            re.search(rf"(?<![\w.-]){re.escape(name)}(?![\w-]|\.\w)", text, re.IGNORECASE)
+            for name in self.names
+        )
+
+
+def _texts(attempt: Mapping[str, Any]) -> str:
+    return " ".join(str(operation["text"]) for operation in attempt["operations"])
 
 
 def _need(finding: Mapping[str, Any]) -> Need:

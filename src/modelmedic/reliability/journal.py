@@ -35,7 +35,7 @@ class CallJournal:
 
     def __init__(self, folder: Path | None = None) -> None:
         self._folder = folder
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._window_ends = 0.0
         self._room = 0
         self.left_out = 0

@@ -94,13 +94,17 @@ class ReliabilityManager(IReliabilityManager):
         self._operations: weakref.WeakSet[Operation] = weakref.WeakSet()
         self._cured: set[tuple[str, str]] = set()
         self._lock = threading.RLock()
+        self._types: weakref.WeakKeyDictionary[type, str] = weakref.WeakKeyDictionary()
         self._direct = threading.local()
         self.journal = CallJournal(None if state_dir is None else Path(state_dir))
         self.decisions = Decisions(self._policy, engine, self._capturing, self.journal, phase, task)
         for observer in observers:
             self.subscribe(observer)
         if hasattr(engine, "declared_for"):  # ours: its alternatives are declared here
-            setattr(engine, "declared_for", lambda one, name: self.declaration(one, "", name))  # noqa: B010 - mypy knows only the interface
+            setattr(engine, "declared_for", self._declared_for)  # noqa: B010 - mypy knows only the interface
+
+    def _declared_for(self, component: Any, name: str) -> Declaration | None:
+        return self.declaration(component, self._types.get(type(component), ""), name)
 
     # -- the interface of the design --------------------------------------------------------------
 
@@ -118,6 +122,7 @@ class ReliabilityManager(IReliabilityManager):
 
         if issubclass(type(component), ReliabilityWrapper) and component._self_manager is self:  # noqa: SLF001
             return component
+        self._types[type(component)] = component_type
         return ReliabilityWrapper(component, self, component_type)
 
     def handle_component_failure(

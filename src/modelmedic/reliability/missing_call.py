@@ -23,7 +23,9 @@ def missing_call(
     method = operation.method
 
     def recovered(*args: Any, **kwargs: Any) -> Any:
-        operation.admit(args, kwargs)
+        breaker = operation.breaker
+        if breaker is not None and breaker.is_troubled and breaker.state == "open":
+            operation.admit(args, kwargs)
         lacking = AttributeError(
             f"{type(component).__name__!r} object has no attribute {method!r}",
             name=method,

@@ -216,6 +216,8 @@ class Operation:
                 "call": call,
             },
         )
+        if call.is_over:
+            return call
         if action is RecoveryAction.RETRY:
             self.recorder.count_retry()
             return call
@@ -236,7 +238,7 @@ class Operation:
 
     def note_cancelled(self, call: FailedCall) -> None:
         """Count a call that somebody or something ended; nothing is tried."""
-        call.action = RecoveryAction.ABORT
+        call.action, call.is_over = RecoveryAction.ABORT, True
         if self.breaker is not None:
             self.breaker.release()
         took_ns = perf_counter_ns() - call.begun_ns

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from inspect import signature
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 from modelmedic.findings import EnhancedErrorCategory as Category
 from modelmedic.reliability.failed_call import FailedCall, said
 from modelmedic.reliability.interfaces import IAutoRecoveryEngine, StrategyAttempt
+from modelmedic.reliability.journal import masker
 
 
 class Repairs:
@@ -107,11 +109,16 @@ def _cured(engine: IAutoRecoveryEngine, call: FailedCall) -> bool:
 
 def sentence(attempt: StrategyAttempt) -> str:
     """Return an attempt as a sentence."""
-    return f"{attempt.strategy or 'The engine'}: {attempt.verdict}. {attempt.note}".strip()
+    told = f"{attempt.strategy or 'The engine'}: {attempt.verdict}. {attempt.note}".strip()
+    return str(masker().mask(told))
 
 
 def _named(call: FailedCall, names: Sequence[str]) -> dict[str, Any]:
-    return {name: call.kwargs[name] for name in names if call.kwargs.get(name)}
+    given = dict(call.kwargs)
+    with contextlib.suppress(Exception):  # foreign code; a builtin tells no signature
+        bound = signature(getattr(call.target, call.method)).bind_partial(*call.args, **call.kwargs)
+        given = {**bound.arguments, **given}
+    return {name: given[name] for name in names if given.get(name)}
 
 
 def _subject_of(error: BaseException) -> str:
