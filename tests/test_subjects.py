@@ -103,6 +103,7 @@ NET = make_profile(
         ({"url": "https://pypi.example/simple/x"}, "network.*[index],network.proxy"),
         ({"url": "https://elsewhere.example/"}, "network"),
         ({"endpoint": "hub", "files": [SHARD]}, f"network.*[hub],network.proxy,weights.*[{SHARD}]"),
+        ({"endpoint": "hub", "files": SHARD}, f"network.*[hub],network.proxy,weights.*[{SHARD}]"),
     ],
 )
 def test_a_network_failure_is_judged_on_the_way_that_failed(context, checks):

@@ -13,7 +13,7 @@ import pytest
 import wrapper_support
 from wrapper_support import Engine, counts, notes, policy, reset
 
-from modelmedic import BreakerSettings, Choice, idempotent
+from modelmedic import AutoRecoveryEngine, BreakerSettings, Choice, idempotent
 from modelmedic.errors import OperationTimedOut
 from modelmedic.reliability import subjects
 from modelmedic.reliability.child_runs import ChildRun
@@ -217,3 +217,38 @@ def test_alternatives_may_be_declared_by_the_type_it_was_wrapped_as(tmp_path):
     part = Part(reset)
     manager.wrap_component(part, "loader")
     assert engine.declared_for(part, "load_all").alternatives == ("load",)
+
+
+def test_two_threads_hear_each_only_of_its_own_attempts(tmp_path):
+    both = threading.Barrier(2)
+
+    class Crowded(AutoRecoveryEngine):
+        def recover_network_failures(self, operation, context):
+            both.wait(30)
+            self._note(StrategyAttempt(f"Strategy of {operation}", "not healed"))
+            both.wait(30)
+            return False
+
+    class Two:
+        def one(self):
+            raise reset()
+
+        def two(self):
+            raise reset()
+
+    manager = wrapper_support.manager(tmp_path, engine=Crowded(), retry=policy(tries=1))
+    made, heard = manager.wrap_component(Two(), "t"), {}
+
+    def call(name):
+        with pytest.raises(ConnectionResetError) as caught:
+            getattr(made, name)()
+        heard[name] = notes(caught.value)
+
+    threads = [threading.Thread(target=call, args=(name,)) for name in ("one", "two")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert "Strategy of one" in heard["one"]
+    assert "Strategy of two" not in heard["one"]
+    assert "Strategy of one" not in heard["two"]

@@ -6,9 +6,10 @@ their own after its closing pass; of a component the method itself.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -79,6 +80,7 @@ class AutoRecoveryEngine(IAutoRecoveryEngine):
         options: Sequence[str] = (),
     ) -> None:
         self.attempts: list[StrategyAttempt] = []
+        self._heard = threading.local()  # what a thread tried
         self.environment: dict[str, str] = {}
         self.cures = CURES
         self.declared_for: Callable[[Any, str], Declaration | None] = lambda _component, _name: None
@@ -209,7 +211,7 @@ class AutoRecoveryEngine(IAutoRecoveryEngine):
             failure = self._failure(meant, limit)
             skipped: Skipped = {RetryWithBackoffStrategy: _why_no_retry(operation, context)}
             is_recovered = self._repair("network_failure", failure, skipped)
-            if is_recovered and self.attempts[-1].verdict == "degraded":
+            if is_recovered and self._heard.last.verdict == "degraded":
                 self._take_over(failure)
             return is_recovered
 
@@ -222,7 +224,7 @@ class AutoRecoveryEngine(IAutoRecoveryEngine):
         try:
             return load_profile(name, cwd=Path.cwd())
         except ModelmedicError as error:
-            self.attempts.append(StrategyAttempt("", "failed", str(error)))
+            self._note(StrategyAttempt("", "failed", str(error)))
             return None
 
     def _failure(self, meant: Subject, limit: int, *options: str) -> InstallFailure:
@@ -251,7 +253,7 @@ class AutoRecoveryEngine(IAutoRecoveryEngine):
         waiting = []
         for strategy in _STRATEGIES[family]:
             if why := skipped.get(type(strategy)):
-                self.attempts.append(StrategyAttempt(strategy.name, "refused", why))
+                self._note(StrategyAttempt(strategy.name, "refused", why))
                 continue
             if self._try(strategy, failure):
                 return True
@@ -262,7 +264,7 @@ class AutoRecoveryEngine(IAutoRecoveryEngine):
 
     def _try(self, strategy: IRecoveryStrategy, failure: Failure) -> bool:
         attempt = strategy.apply(failure)
-        self.attempts.append(attempt)
+        self._note(attempt)
         return attempt.is_recovered
 
     def _take_over(self, failure: InstallFailure) -> None:
@@ -274,10 +276,25 @@ class AutoRecoveryEngine(IAutoRecoveryEngine):
             self.environment |= run_variables.of_run(record["run_id"], self.runs.state_path)
 
     def _refuse(self, family: str, why: str) -> bool:
-        self.attempts += [
-            StrategyAttempt(strategy.name, "refused", why) for strategy in _STRATEGIES[family]
-        ]
+        for strategy in _STRATEGIES[family]:
+            self._note(StrategyAttempt(strategy.name, "refused", why))
         return False
+
+    @contextlib.contextmanager
+    def listening(self) -> Iterator[list[StrategyAttempt]]:
+        """Give the list of what is tried in this thread meanwhile; others try at the same time."""
+        heard: list[StrategyAttempt] = []
+        self._heard.all = heard
+        try:
+            yield heard
+        finally:
+            self._heard.all = None
+
+    def _note(self, attempt: StrategyAttempt) -> None:
+        self.attempts.append(attempt)
+        self._heard.last = attempt
+        if (heard := getattr(self._heard, "all", None)) is not None:
+            heard.append(attempt)
 
 
 def _answers(component: object, name: str) -> bool:

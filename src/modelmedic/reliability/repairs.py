@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from inspect import signature
 from pathlib import Path
 from typing import Any
@@ -69,17 +69,28 @@ class Repairs:
 
     def _asked(self, call: FailedCall, ask: Callable[[], bool]) -> bool:
         """Ask the engine; what it tried goes into the call and the journal."""
+        with self._listening() as tried:
+            try:
+                return bool(ask())
+            except Exception as own:  # noqa: BLE001 - a repair's own error is not the call's verdict
+                call.recovery_attempts.append(f"The engine itself failed: {said(own)}.")
+                return False
+            finally:
+                for attempt in tried():
+                    call.recovery_attempts.append(sentence(attempt))
+                    self._told(call, attempt)
+
+    @contextlib.contextmanager
+    def _listening(self) -> Iterator[Callable[[], list[StrategyAttempt]]]:
+        """Give what returns the attempts since; of an engine that is not ours, those of all."""
+        listening = getattr(self.engine, "listening", None)
+        if callable(listening):
+            with listening() as heard:
+                yield lambda: heard
+            return
         attempts: Sequence[StrategyAttempt] = getattr(self.engine, "attempts", ())
         before = len(attempts)
-        try:
-            return bool(ask())
-        except Exception as own:  # noqa: BLE001 - a repair's own error is not the call's verdict
-            call.recovery_attempts.append(f"The engine itself failed: {said(own)}.")
-            return False
-        finally:
-            for attempt in list(attempts)[before:]:
-                call.recovery_attempts.append(sentence(attempt))
-                self._told(call, attempt)
+        yield lambda: list(attempts)[before:]
 
     def cured(self, call: FailedCall) -> bool:
         """Return whether a method that the component lacks is there now."""

@@ -106,7 +106,8 @@ def of_network(context: Mapping[str, Any], profile: Profile) -> Subject:
     """
     meant = _endpoints(context, profile)
     ways = [f"network.*[{name}]" for name in meant] + ["network.proxy"] if meant else ["network"]
-    files = [str(each) for each in context.get("files", ())]
+    given = context.get("files", ())
+    files = [given] if isinstance(given, str) else [str(each) for each in given]
     models = of_models(files, profile) if files else Subject("")
     checks = ",".join(filter(None, [*ways, models.checks]))
     other = _place(str(context.get("url", "")))
