@@ -138,6 +138,7 @@ def test_an_erring_first_source_is_left_for_the_other_server(desk, kind):
         assert any(record.authorization for record in first.requests)
 
 
+@pytest.mark.once
 def test_another_hub_stands_in_for_a_lost_one_for_this_run(desk):
     with demo_hub() as mirror:
         path = profile(desk, GONE, mirror.endpoint, "hub")
@@ -158,6 +159,7 @@ def test_another_hub_stands_in_for_a_lost_one_for_this_run(desk):
         assert outcomes["network.dns[demo-hub]"] == "degraded"
 
 
+@pytest.mark.once
 def test_a_modelscope_that_has_the_models_makes_a_lost_hub_a_stated_loss(desk):
     with serving(modelscope) as server:
         path = profile(desk, GONE, server.url, "modelscope")

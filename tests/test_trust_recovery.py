@@ -71,6 +71,7 @@ def run(desk, url, *options, system=None, **env):
     )  # fmt: skip
 
 
+@pytest.mark.once
 def test_a_root_the_system_trusts_is_taken_for_this_run_and_weights_come(desk, intercepted, root):
     (desk.install / SHARD).unlink()
     bundle = root.with_name("system.pem")
@@ -92,6 +93,7 @@ def test_a_root_the_system_trusts_is_taken_for_this_run_and_weights_come(desk, i
     assert snapshot(desk.install) == before
 
 
+@pytest.mark.once
 def test_a_root_nobody_here_trusts_is_never_taken(desk, intercepted):
     """The server sends its root along; that proves nothing."""
     (desk.install / SHARD).unlink()  # else the run goes on offline: all that is needed is there
