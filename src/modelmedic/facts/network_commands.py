@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 
 # Source: gai.conf(5); resolv.conf(5), "no-aaaa" since glibc 2.36; netsh interface ipv6;
@@ -28,6 +29,19 @@ def show_routes() -> str:
 def look_up(host: str) -> str:
     """Return what shows the addresses of a name."""
     return f"getent ahosts {host}" if sys.platform == "linux" else f"nslookup {host}"
+
+
+def own_python() -> str:
+    """Return this Python as the first word of a command."""
+    return f'& "{sys.executable}"' if sys.platform == "win32" else shlex.quote(sys.executable)
+
+
+def percent_encode() -> str:
+    """Return what asks for a password and prints it as a URL can hold it."""
+    code = (
+        "from getpass import getpass; from urllib.parse import quote; print(quote(getpass(), ''))"
+    )
+    return f'{own_python()} -c "{code}"'
 
 
 def take_bundle(path: str) -> str:
