@@ -50,4 +50,4 @@ def take_bundle(path: str) -> str:
         return ""
     if sys.platform == "win32":
         return f'set "SSL_CERT_FILE={path}" & set "REQUESTS_CA_BUNDLE={path}"'
-    return f"export SSL_CERT_FILE='{path}' REQUESTS_CA_BUNDLE='{path}'"
+    return "export SSL_CERT_FILE={0} REQUESTS_CA_BUNDLE={0}".format(shlex.quote(path))
