@@ -44,6 +44,7 @@ LAYERS = (
         "http_answer",
         "observations",
         "goodcopies",
+        "proxying",
     ),
     ("strategies",),
     ("healing", "reliability.interfaces", "reliability.disk_watch", "monitor", "history"),

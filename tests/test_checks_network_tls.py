@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import time
 
 import network_checks_support
@@ -18,7 +19,8 @@ def test_a_server_only_the_systems_bundle_trusts_names_issuer_and_command(tmp_pa
     import certifi
 
     authority = trustme.CA()
-    root = tmp_path / "root.pem"
+    root = tmp_path / "it's here" / "root.pem"
+    root.parent.mkdir()
     authority.cert_pem.write_to_path(root)
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", certifi.where())
     monkeypatch.setenv("SSL_CERT_FILE", str(root))
@@ -26,7 +28,9 @@ def test_a_server_only_the_systems_bundle_trusts_names_issuer_and_command(tmp_pa
         error = verdict(Run(tmp_path, endpoint(server.url)), STAGES[2])
     assert error.failure_id == "tls-interception"
     assert "trustme" in error.why
-    assert f"export SSL_CERT_FILE='{root}' REQUESTS_CA_BUNDLE='{root}'" in error.next_step
+    code = f'{error.next_step}; printf "%s\\n%s" "$SSL_CERT_FILE" "$REQUESTS_CA_BUNDLE"'
+    done = subprocess.run(["sh", "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == [str(root), str(root)]
 
 
 def test_a_server_nobody_trusts_is_never_answered_by_turning_verification_off(tmp_path):

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
-from modelmedic.facts import proxy
+from modelmedic.exchange import Exchange
+from modelmedic.facts import access_words, proxy
 from modelmedic.facts.endpoint import parse
+from modelmedic.http_answer import TransferFailed
+from modelmedic.masking import Masker
+from modelmedic.patience import Deadline
+from modelmedic.reliability import environment_names
+from modelmedic.reliability.veil import Veil
 
 HUB = parse("https://hub.example")
 
@@ -192,3 +201,86 @@ def test_an_address_that_is_none_says_why(url, why):
 def test_an_address_is_kept_without_credentials(url, origin, path):
     address = parse(url)
     assert (address.origin, address.path) == (origin, path)
+
+
+UNQUOTED = [
+    "http://user:sec?ret9@127.0.0.1:3128",
+    "http://user:sec#ret9@127.0.0.1:3128",
+    "http://user:sec/ret9@127.0.0.1:3128",
+    "http://user:4711/ret9@127.0.0.1:3128",
+    "http://sec/ret9@127.0.0.1:3128",
+    "//user:sec@127.0.0.1:3128",
+    "http:/user:sec@127.0.0.1:3128",
+    "http://user:sec://ret9@127.0.0.1:3128",
+    "user:sec://ret9@127.0.0.1:3128",
+    "user:[sec://ret9@127.0.0.1:3128",
+    "socks5://user:sec/re@t9@127.0.0.1:3128",
+]
+PIECES = ("user", "sec", "ret9", "t9", "4711")
+
+
+@pytest.mark.parametrize("url", UNQUOTED)
+def test_a_password_that_is_not_percent_encoded_is_neither_shown_nor_taken_as_a_host(url):
+    setting = only(HTTPS_PROXY=url)
+    assert setting.fault == "unquoted"
+    assert not setting.is_usable
+    assert (setting.host, setting.port) == ("", None)
+    assert setting.shown.endswith("***@127.0.0.1:3128")
+    told = f"{setting.shown} {access_words.of_setting(setting)}"
+    told += repr(proxy.read_environment({"HTTPS_PROXY": url}))
+    told = told.replace("asks for a password", "").replace("user and password", "")
+    if not url.startswith("user:"):  # there the user reads as a scheme
+        assert "user" not in told
+    assert not [piece for piece in PIECES[1:] if piece in told]
+
+
+@pytest.mark.parametrize("url", ["user:[sec@127.0.0.1://x", "http://us:sec@a@127.0.0.1:1/x"])
+def test_no_other_odd_setting_shows_a_password(url):
+    setting = only(HTTPS_PROXY=url)
+    assert "sec" not in repr(setting)
+    assert "sec" not in repr(access_words.of_setting(setting))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a command for sh")
+def test_the_command_that_encodes_a_password_runs_as_it_is_printed(monkeypatch, tmp_path):
+    python = tmp_path / "it's here" / "python"
+    python.parent.mkdir()
+    python.symlink_to(sys.executable)
+    monkeypatch.setattr("sys.executable", str(python))
+    command = access_words.of_setting(only(HTTPS_PROXY=UNQUOTED[0])).next_step.partition("   ")[0]
+    done = subprocess.run(
+        ["sh", "-c", command], input="se/c?\n", capture_output=True, text=True, check=True,
+        start_new_session=True,  # without a terminal getpass reads what is sent
+    )  # fmt: skip
+    assert done.stdout.strip().endswith("se%2Fc%3F")
+
+
+@pytest.mark.parametrize(
+    "url", [*UNQUOTED, "user:sec@127.0.0.1:3128", "http://user:s[ec@127.0.0.1"]
+)
+def test_an_error_context_keeps_no_piece_of_a_proxys_password(url):
+    names = {"HTTPS_PROXY": url, "PIP_PROXY": url, "NO_PROXY": "a.b"}
+    told = environment_names.kept(names, Veil(Masker()))
+    assert told["NO_PROXY"] == "a.b"
+    for name in ("HTTPS_PROXY", "PIP_PROXY"):
+        assert "***@127.0.0.1" in told[name]
+        assert not [piece for piece in PIECES if piece in told[name]]
+
+
+@pytest.mark.parametrize("url", [*UNQUOTED, "http://user:s[ec@127.0.0.1", "http://user:sec@:x"])
+def test_a_download_tells_nothing_of_a_proxy_it_cannot_read_and_connects_to_nothing(
+    url, monkeypatch
+):
+    monkeypatch.setenv("HTTPS_PROXY", url)
+    monkeypatch.setattr("modelmedic.addresses.look_up", never)
+    asking = Exchange({}, Deadline(20))
+    with asking, pytest.raises(TransferFailed) as caught, asking.ask("https://hub.example/f", {}):
+        pass
+    told = str(caught.value)
+    assert caught.value.__cause__ is None  # the text of what it came of repeats the address
+    assert "the address of the proxy cannot be read" in told
+    assert not [piece for piece in PIECES if piece in told.replace("User and password", "")]
+
+
+def never(*_args):
+    raise AssertionError("a name was looked up")

@@ -95,6 +95,37 @@ def test_a_hub_with_another_version_is_no_stand_in(hub, tmp_path):
     assert "another version of a.safetensors" in told
 
 
+@pytest.mark.parametrize("etag", ['"some-version"', f'"{"a" * 40}"'])
+def test_a_hub_that_does_not_tell_the_known_hash_is_no_stand_in(tmp_path, etag):
+    headers = {"X-Repo-Commit": "0" * 40, "ETag": etag}
+    with serving(Reply(200, DATA, headers)) as server:
+        told = refused(tmp_path, LOST, mirror(server.url))
+    assert f"{server.url} does not tell which version of a.safetensors it has." in told
+
+
+def test_a_hub_that_tells_the_hash_in_its_etag_alone_is_a_stand_in(tmp_path):
+    headers = {"X-Repo-Commit": "0" * 40, "ETag": f'"{SHA256}"'}
+    with serving(Reply(200, DATA, headers)) as server:
+        assert settings(tmp_path, LOST, mirror(server.url))["HF_ENDPOINT"] == server.url
+
+
+@pytest.mark.parametrize("sha256", [None, hashlib.sha256(b"{}").hexdigest()])
+def test_a_small_file_is_compared_by_its_git_hash(tmp_path, sha256):
+    blob = hashlib.sha1(b"blob 2\0{}").hexdigest()
+
+    def small(git_blob):
+        sources = model("hub", "mirror").sources
+        file = ModelFile("config.json", 2, sha256=sha256, git_blob=git_blob)
+        return (ModelRepo("model", (".",), "native", (file,), sources),)
+
+    with LoopbackHub() as hub:
+        hub.add_repo("acme/model", {"config.json": b"{}"})
+        servers = LOST, mirror(hub.endpoint)
+        assert settings(tmp_path, *servers, models=small(blob))["HF_ENDPOINT"] == hub.endpoint
+        told = refused(tmp_path, *servers, models=small("0" * 40))
+    assert "another version of config.json" in told
+
+
 def test_a_mirror_that_strips_headers_is_no_stand_in(tmp_path):
     with serving(Reply(200, DATA)) as server:
         told = refused(tmp_path, LOST, mirror(server.url))

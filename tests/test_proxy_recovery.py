@@ -193,3 +193,31 @@ def test_a_password_is_used_and_written_nowhere(desk):
             everything += path.read_bytes().decode("latin-1")
     assert "s3cret" not in everything
     assert "***@127.0.0.1" in everything
+
+
+def test_no_file_of_a_run_holds_a_piece_of_a_password_that_is_not_percent_encoded(desk):
+    pieces = ("annzq", "q7z", "x8w", "k3v", "j5y", "u6b", "c2m")
+    with hub_behind_a_proxy() as (_hub, proxy):
+        healed = run(
+            desk,
+            "--heal",
+            "-k", "network or weights or pip or dependencies",
+            f"--junitxml={desk.folder / 'junit.xml'}",
+            http_proxy="http://annzq:q7z?x8w@127.0.0.1:9",
+            HTTP_PROXY=proxy.url,
+            HTTPS_PROXY="http://annzq:4711/k3v@127.0.0.1:9",
+            https_proxy="annzq:j5y://u6b@127.0.0.1:9",
+            ALL_PROXY="http://c2m/q7z@127.0.0.1:9",
+            PIP_PROXY="http://annzq:q7z#x8w@127.0.0.1:9",
+        )  # fmt: skip
+    assert healed.finding(PROXY_CHECK)["outcome"] in {"failed", "degraded"}, healed.out
+    everything = {"out": healed.out, "journals": journals(desk)}
+    for path in desk.folder.parent.rglob("*"):
+        if path.is_file():
+            everything[str(path)] = path.read_bytes().decode("latin-1")
+    assert len([name for name in everything if "report" in name or "junit" in name]) >= 4
+    found = [
+        (name, piece) for name, text in everything.items() for piece in pieces if piece in text
+    ]
+    assert found == []
+    assert "***@127.0.0.1:9" in healed.out

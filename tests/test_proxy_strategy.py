@@ -89,7 +89,7 @@ def test_a_server_of_this_machine_has_no_proxy_to_be_found(tmp_path):
     [
         ("gopher://p:70", "is no kind of proxy"),
         ("http://:3128", "names no host"),
-        ("http://ann:s3c/ret@p:3128", "has no port"),
+        ("http://ann:s3c/ret@p:3128", "is not percent-encoded"),
         ("http://p:99999", "has no port from 1 to 65535"),
     ],
 )

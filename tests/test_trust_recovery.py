@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 
 import certifi
 import pytest
@@ -155,6 +156,10 @@ def test_the_windows_store_is_no_file_so_the_command_that_writes_one_is_told(
     monkeypatch.setattr(trust, "stores", lambda: known)
     real = trust.context
     monkeypatch.setattr(trust, "context", lambda s, **k: ctx if s is system else real(s, **k))
+    python = tmp_path / "it's here" / "python"
+    python.parent.mkdir()
+    python.symlink_to(sys.executable)
+    monkeypatch.setattr(sys, "executable", str(python))
     with pytest.raises(RecoveryRefused, match="is no file") as refused:
         planned(tmp_path, endpoint(intercepted))
     command = refused.value.next_step.partition("   ")[0]

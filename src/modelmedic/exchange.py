@@ -18,7 +18,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
-from modelmedic import addresses
+from modelmedic import addresses, proxying
 from modelmedic.http_answer import TransferFailed, TryAgain, chain, listed_sha256, told_words
 from modelmedic.observations import SEEN
 from modelmedic.patience import Deadline
@@ -247,6 +247,7 @@ class Exchange:
 
     def _ask_once(self, url: str, headers: Mapping[str, str]) -> requests.Response:
         refuse_address(url)
+        proxying.refuse_unquoted(url)
         token = self._tokens.get(origin(url), "")
         if not re.fullmatch(r"[!-~]*", token):
             raise TransferFailed(f"The token for {origin(url)} has characters no token has.")
@@ -265,11 +266,13 @@ class Exchange:
                 stream=True,
                 allow_redirects=False,
                 timeout=(CONNECT_SECONDS, READ_SECONDS),
-                proxies=_no_proxy() if _is_loopback(url) else None,
+                proxies=proxying.none() if proxying.is_loopback(url) else None,
             )
         except Exception as error:
             self._watch.close()
             self._watch.end()
+            if proxying.is_unreadable(error, url):
+                raise proxying.unreadable(url) from None  # its text repeats the address
             raise _judged(error, url) from error
         self._watch.end()
         return answer
@@ -353,34 +356,7 @@ def _judged(error: Exception, url: str = "") -> Exception:
 
     network = (requests.RequestException, urllib3.exceptions.HTTPError)
     is_odd = isinstance(error, ValueError) or not isinstance(error, network)
-    words = told_words(error) + _by_proxy(url)
+    words = told_words(error) + proxying.words(url)
     if is_odd or any(isinstance(each, ssl.SSLCertVerificationError) for each in chain(error)):
         return TransferFailed(f"The server cannot be asked: {words}.")
     return TryAgain(words)
-
-
-def _by_proxy(url: str) -> str:
-    """Return which proxy a URL is asked through, in words; "" when none is."""
-    if not url or _is_loopback(url):
-        return ""
-    from requests.utils import get_environ_proxies, select_proxy
-
-    try:
-        proxy = select_proxy(url, get_environ_proxies(url))
-        parts = urlsplit(proxy if "://" in (proxy or "") else f"http://{proxy}")
-        port = f":{parts.port}" if parts.port else ""
-    except ValueError:
-        return " (asked through a proxy whose address cannot be read)"
-    if not proxy:
-        return ""
-    return f" (asked through the proxy {printable(parts.hostname or '')}{port})"
-
-
-def _no_proxy() -> Any:
-    """Return settings that win over the environment: a proxy cannot reach our loopback."""
-    return {"http": None, "https": None, "all": None}
-
-
-def _is_loopback(url: str) -> bool:
-    host = urlsplit(url).hostname or ""
-    return host in {"localhost", "::1"} or host.startswith("127.")

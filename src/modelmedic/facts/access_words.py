@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from modelmedic.facts import network_commands
 from modelmedic.facts.hub_access import RepoFact, TokenFact
 from modelmedic.facts.local_proof import LocalProof
 from modelmedic.facts.network_words import PORTAL_ID, Words, of_rate_limit
@@ -22,6 +23,7 @@ def of_setting(setting: ProxySetting) -> Words | None:
         "unknown-scheme": f"'{setting.scheme}' is no kind of proxy",
         "no-host": "it names no host",
         "bad-port": "its port is not a number from 1 to 65535",
+        "unquoted": "its user and password are not percent-encoded",
     }
     if setting.fault not in reasons:
         return None
@@ -29,8 +31,17 @@ def of_setting(setting: ProxySetting) -> Words | None:
         f"The proxy in {setting.variable} ({setting.shown}) cannot be used: "
         f"{reasons[setting.fault]}.",
         "Every download that obeys this variable fails; a special character in a password must "
-        "be percent-encoded (@ is %40, / is %2F).",
-        f"write {setting.variable}=http://HOST:PORT, or unset it.",
+        "be percent-encoded (@ is %40, / is %2F, ? is %3F, # is %23).",
+        _encoded(setting)
+        if setting.fault == "unquoted"
+        else f"write {setting.variable}=http://HOST:PORT, or unset it.",
+    )
+
+
+def _encoded(setting: ProxySetting) -> str:
+    return (
+        f"{network_commands.percent_encode()}   asks for a password and prints it encoded; then "
+        f"write {setting.variable}=http://USER:PASSWORD@HOST:PORT."
     )
 
 

@@ -57,6 +57,7 @@ class RepoFact:
         has_commit: X-Repo-Commit was there; clients refuse to download without it.
         has_etag: X-Linked-Etag or ETag was there; the same.
         listed_sha256: What the Hub says the file's SHA-256 is; "" when it does not.
+        listed_git: The same for its Git hash, which small files have in place of it.
     """
 
     repo: str
@@ -67,6 +68,7 @@ class RepoFact:
     has_commit: bool = False
     has_etag: bool = False
     listed_sha256: str = ""
+    listed_git: str = ""
     is_token_sent: bool = False
 
 
@@ -138,6 +140,8 @@ def read_repo(facts: FactBook, endpoint: Endpoint, source: ModelSource, file: st
             f"{error.failure.kind}, {error.failure.detail}."
         ) from error
     fact = answers.judge(where, "HEAD", answer)
+    # As Hub clients read it. Source: huggingface_hub 2.4.0 ``file_download.py``.
+    etag = answer.headers.get("x-linked-etag") or answer.headers.get("etag", "")
     return RepoFact(
         repo=source.repo,
         revision=source.revision,
@@ -146,14 +150,15 @@ def read_repo(facts: FactBook, endpoint: Endpoint, source: ModelSource, file: st
         storage=fact.redirect,
         has_commit="x-repo-commit" in answer.headers,
         has_etag="x-linked-etag" in answer.headers or "etag" in answer.headers,
-        listed_sha256=_sha256_in(answer.headers.get("x-linked-etag", "")),
+        listed_sha256=_hash_in(etag, 64),
+        listed_git=_hash_in(etag, 40),
         is_token_sent=token is not None,
     )
 
 
-def _sha256_in(etag: str) -> str:
+def _hash_in(etag: str, letters: int) -> str:
     told = etag.strip().removeprefix("W/").strip('"').lower()
-    return told if re.fullmatch(r"[0-9a-f]{64}", told) else ""
+    return told if re.fullmatch(rf"[0-9a-f]{{{letters}}}", told) else ""
 
 
 def start_all(facts: FactBook) -> None:

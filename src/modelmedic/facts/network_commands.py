@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 
 # Source: gai.conf(5); resolv.conf(5), "no-aaaa" since glibc 2.36; netsh interface ipv6;
@@ -30,10 +31,23 @@ def look_up(host: str) -> str:
     return f"getent ahosts {host}" if sys.platform == "linux" else f"nslookup {host}"
 
 
+def own_python() -> str:
+    """Return this Python as the first word of a command."""
+    return f'& "{sys.executable}"' if sys.platform == "win32" else shlex.quote(sys.executable)
+
+
+def percent_encode() -> str:
+    """Return what asks for a password and prints it as a URL can hold it."""
+    code = (
+        "from getpass import getpass; from urllib.parse import quote; print(quote(getpass(), ''))"
+    )
+    return f'{own_python()} -c "{code}"'
+
+
 def take_bundle(path: str) -> str:
     """Return the command that makes Hub clients take another bundle; "" without a file."""
     if not path:
         return ""
     if sys.platform == "win32":
         return f'set "SSL_CERT_FILE={path}" & set "REQUESTS_CA_BUNDLE={path}"'
-    return f"export SSL_CERT_FILE='{path}' REQUESTS_CA_BUNDLE='{path}'"
+    return "export SSL_CERT_FILE={0} REQUESTS_CA_BUNDLE={0}".format(shlex.quote(path))

@@ -86,7 +86,7 @@ def read_index(facts: FactBook) -> IndexFact:
         is_index_configured=found.is_index_configured,
         trusted_hosts=tuple(printable(host) for host in found.trusted_hosts),
         cert=printable(found.cert),
-        proxy=proxy.masked(found.proxy),
+        proxy=proxy.masked_proxy(found.proxy),
         places=_look_at_all(wanted, found, facts.context.place),
     )
 

@@ -35,7 +35,7 @@ class ProxySetting:
         scheme: "http", "https", "socks5", ...; "http" when none is given.
         port: None when it is none.
         fault: "", "no-scheme" (works in some programs only), "unknown-scheme", "no-host",
-            "bad-port".
+            "bad-port", "unquoted" (no host is taken from it: it may be half a password).
         other_spelling: The same name in the other case when it holds another value, else "".
     """
 
@@ -156,6 +156,35 @@ def masked(url: str) -> str:
     return printable(scheme + has_scheme + rest)
 
 
+def masked_proxy(value: str) -> str:
+    """Return a proxy's address as it may be shown; all before its last "@" is user and password.
+
+    Unlike `masked`, which takes paths and URLs that may hold an innocent "@".
+    """
+    scheme, rest = _after_scheme(value)
+    if "@" in rest:
+        rest = "***@" + rest.rpartition("@")[2]
+    return printable(scheme + re.split(r"[?#]", rest, maxsplit=1)[0])
+
+
+def is_unquoted(value: str) -> bool:
+    """Return whether a proxy's user or password hold what ends a host: none can be told then.
+
+    Programs take the text before it as the host, and would look up half a password.
+    """
+    _scheme, rest = _after_scheme(value)
+    authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    return "@" in rest[len(authority) :]
+
+
+def _after_scheme(value: str) -> tuple[str, str]:
+    """Return a scheme with its "://", "" without one, and what stands behind it."""
+    value = value.strip()
+    found = re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", value)
+    scheme = found[0] if found else ""
+    return scheme, value[len(scheme) :]
+
+
 def _raw_settings(environ: Mapping[str, str]) -> list[tuple[str, str, str]]:
     """Return name, variable as spelled, and value; falls back to the system's own settings."""
     found = [(name, *_value(environ, name)) for name in NAMES]
@@ -196,7 +225,9 @@ def _parse(name: str, variable: str, url: str, environ: Mapping[str, str]) -> Pr
     has_scheme = "://" in url
     scheme, host, port = _parts(url if has_scheme else f"http://{url}")
     fault = "" if has_scheme else "no-scheme"
-    if scheme not in _DEFAULT_PORTS:
+    if is_unquoted(url):
+        fault, port = "unquoted", None
+    elif scheme not in _DEFAULT_PORTS:
         fault = "unknown-scheme"
     elif not re.fullmatch(r"[\w.:-]+", host):
         fault = "no-host"
@@ -205,9 +236,9 @@ def _parse(name: str, variable: str, url: str, environ: Mapping[str, str]) -> Pr
     return ProxySetting(
         name=name,
         variable=variable,
-        shown=masked(url),
+        shown=masked_proxy(url),
         scheme=printable(scheme),
-        host="" if fault in {"no-host", "bad-port"} else host,
+        host="" if fault in {"no-host", "bad-port", "unquoted"} else host,
         port=port,
         fault=fault,
         other_spelling=_other_spelling(name, variable, environ),
@@ -216,11 +247,11 @@ def _parse(name: str, variable: str, url: str, environ: Mapping[str, str]) -> Pr
 
 def _parts(url: str) -> tuple[str, str, int | None]:
     """Return scheme, host and port of a proxy URL; port None when it is no port."""
+    scheme = _after_scheme(url)[0].removesuffix("://").lower()
     try:
         parts = split(url)
     except ValueError:
-        return url.partition("://")[0].lower(), "", None
-    scheme = parts.scheme.lower()
+        return scheme, "", None
     try:
         port = parts.port
     except ValueError:

@@ -43,7 +43,11 @@ _MOST_LETTERS = 2_000  # a PATH has a few hundred
 
 def kept(environ: Mapping[str, str], veil: Veil) -> dict[str, str]:
     """Return the variables of the list, their values masked; none that is a secret by name."""
-    return {name: _value(value, veil) for name, value in sorted(environ.items()) if is_listed(name)}
+    return {
+        name: _value(name, value, veil)
+        for name, value in sorted(environ.items())
+        if is_listed(name)
+    }
 
 
 def is_listed(name: str) -> bool:
@@ -54,7 +58,9 @@ def is_listed(name: str) -> bool:
     return (upper in NAMES or upper.startswith(PREFIXES)) and not SECRET_NAME.search(name)
 
 
-def _value(value: str, veil: Veil) -> str:
-    if "://" in value and len(value.split()) == 1:
+def _value(name: str, value: str, veil: Veil) -> str:
+    if name.upper().endswith("_PROXY") and name.upper() != "NO_PROXY":
+        value = proxy.masked_proxy(value)
+    elif "://" in value and len(value.split()) == 1:
         value = proxy.masked(value)  # one address, whose password may hold what ends others
     return veil.cut(value, _MOST_LETTERS)

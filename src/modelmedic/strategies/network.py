@@ -38,6 +38,7 @@ _FAULTS = {
     "unknown-scheme": "is no kind of proxy",
     "no-host": "names no host",
     "bad-port": "has no port from 1 to 65535",
+    "unquoted": "has a user or password that is not percent-encoded",
 }
 
 
@@ -245,7 +246,7 @@ def _with_login(facts: FactBook, loss: _Loss, wanted: list[Endpoint], ask: Ask) 
     user, password = (quote(part, safe="") for part in given)
     host = f"[{setting.host}]" if ":" in setting.host else setting.host
     value = f"{setting.scheme}://{user}:{password}@{host}:{setting.port}"
-    shown = proxy.masked(value)
+    shown = proxy.masked_proxy(value)
     typed = Candidate(
         setting_source.keep_typed(value), "with what was typed", replace(setting, shown=shown)
     )

@@ -12,7 +12,7 @@ from modelmedic.facts.endpoint import address_of
 from modelmedic.facts.hub_access import RepoFact
 from modelmedic.operations.base import Operation
 from modelmedic.operations.run_environment import SetRunEnvironment
-from modelmedic.profile.model import Endpoint, ModelSource
+from modelmedic.profile.model import Endpoint, ModelFile, ModelSource
 from modelmedic.text import counted, printable
 
 Wanted = tuple[tuple[ModelSource, str], ...]
@@ -98,20 +98,32 @@ def _unfit(facts: FactBook, other: Endpoint, repo: RepoFact) -> str:
         return words.what
     if repo.answer.status == 429:  # noqa: PLR2004 - too many requests
         return f"{origin} answers HTTP 429 Too Many Requests."
-    expected = _expected_sha256(facts, repo)
-    if expected and repo.listed_sha256 and repo.listed_sha256 != expected:
-        return f"{origin} has another version of {printable(repo.file)}."
+    if told := _unlike(_expected(facts, repo), repo, origin):
+        return told
     words = coverage.of_lost_storage(facts, other, repo)
     return words.what if words else ""
 
 
-def _expected_sha256(facts: FactBook, repo: RepoFact) -> str:
+def _unlike(file: ModelFile | None, repo: RepoFact, origin: str) -> str:
+    """Return why a Hub's file is not proven to be the profile's; "" when it is, or none can be."""
+    if file is None:
+        return ""
+    pairs = ((file.sha256, repo.listed_sha256), (file.git_blob, repo.listed_git))
+    compared = [known.lower() == listed for known, listed in pairs if known and listed]
+    if not all(compared):
+        return f"{origin} has another version of {printable(repo.file)}."
+    if file.sha256 and not compared:
+        return f"{origin} does not tell which version of {printable(repo.file)} it has."
+    return ""
+
+
+def _expected(facts: FactBook, repo: RepoFact) -> ModelFile | None:
     for model in facts.profile.models:
         if any(source.repo == repo.repo for source in model.sources):
             for file in model.files:
                 if file.path == repo.file:
-                    return (file.sha256 or "").lower()
-    return ""
+                    return file
+    return None
 
 
 def _pointed(facts: FactBook, lost: Endpoint, other: Endpoint) -> SetRunEnvironment:

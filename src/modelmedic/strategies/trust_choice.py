@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 
 from modelmedic.errors import CannotTell, NotItsCase, RecoveryRefused
-from modelmedic.facts import network, trust
+from modelmedic.facts import network, network_commands, trust
 from modelmedic.facts.book import FactBook
 from modelmedic.facts.handshakes import TlsFact
 from modelmedic.facts.trust import TrustStore
@@ -110,9 +110,9 @@ def _export() -> str:
         "import ssl; print(''.join(map(ssl.DER_cert_to_PEM_cert, "
         "ssl.create_default_context().get_ca_certs(True))))"
     )
-    program = f'& "{sys.executable}"' if sys.platform == "win32" else f"'{sys.executable}'"
     return (
-        f'{program} -c "{code}" > system-roots.pem   writes the system\'s store as a file; set '
+        f'{network_commands.own_python()} -c "{code}" > system-roots.pem   '
+        "writes the system's store as a file; set "
         "SSL_CERT_FILE and REQUESTS_CA_BUNDLE to its path."
     )
 
