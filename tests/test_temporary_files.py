@@ -18,6 +18,7 @@ from modelmedic.errors import RecoveryRefused
 from modelmedic.reliability import temporary_record
 from modelmedic.reliability.temporary import TemporaryFiles, sweep
 from modelmedic.reliability.temporary_record import FOLDER, Maker
+from modelmedic.reliability.temporary_tree import TemporaryTree
 
 FIND_US = {**os.environ, "PYTHONPATH": str(CHECKOUT / "src")}
 CHILD = Path(__file__).parent / "temporary_kills.py"
@@ -34,6 +35,13 @@ def place(tmp_path):
 @pytest.fixture
 def state(tmp_path):
     return tmp_path / "state"
+
+
+@pytest.fixture
+def births(place):
+    """Skip where the next run cannot tell a file from a later one; there it removes nothing."""
+    if not TemporaryTree(place).mark("precious").birth:
+        pytest.skip("this file system tells no generation of an inode and no time of birth")
 
 
 def all_below(folder):
@@ -58,8 +66,8 @@ def dead_record(state, *lines, **changes):
 
 
 def line(path, root, **changes):
-    found = os.lstat(path)
-    identity = [found.st_dev, found.st_ino]
+    mark = TemporaryTree(root).mark(path.relative_to(root).as_posix())
+    identity = [mark.device, mark.inode, mark.birth]
     is_folder = path.is_dir() and not path.is_symlink()
     told = {"root": str(root), "path": path.relative_to(root).as_posix(), "identity": identity}
     return told | {"is_folder": is_folder} | changes
@@ -173,6 +181,7 @@ def test_a_fork_removes_nothing_of_its_parent(place, state):
 # -- after a kill ----------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("births")
 def test_what_killed_runs_left_is_removed_by_the_next_one(place, state):
     seed = random.randrange(2**32)
     print("seed", seed)  # noqa: T201
@@ -222,6 +231,7 @@ def test_what_may_belong_to_a_living_process_elsewhere_is_let_alone(place, state
     assert record.exists()
 
 
+@pytest.mark.usefixtures("births")
 def test_a_number_given_anew_and_a_start_of_the_machine_end_a_process(place, state):
     for changes in ({"pid": os.getpid()}, {"boot": "another", "pid": os.getpid()}):
         (place / "a.part").write_text("x")
@@ -242,7 +252,7 @@ def test_only_what_is_provably_the_registered_thing_is_removed(place, state, tmp
         state,
         line(place / "grown.part", place, identity=None),
         line(place / "empty.part", place, identity=None),
-        line(place / "precious", place, identity=[os.lstat(place).st_dev, inode]),
+        line(place / "precious", place, identity=[os.lstat(place).st_dev, inode, "x"]),
         {"root": str(place), "path": "way/a", "identity": [1, 2], "is_folder": False},
         {"root": str(place), "path": "../outside/a", "identity": [1, 2], "is_folder": False},
         {"root": str(place), "path": "gone", "identity": [1, 2], "is_folder": False},
@@ -257,6 +267,7 @@ def test_only_what_is_provably_the_registered_thing_is_removed(place, state, tmp
     assert records_in(state) == []  # told once
 
 
+@pytest.mark.usefixtures("births")
 def test_files_of_another_install_wait_for_it(place, state, tmp_path):
     other = tmp_path / "other"
     other.mkdir()
@@ -284,6 +295,65 @@ def test_a_record_that_is_a_link_is_not_read(place, state, tmp_path):
     record.symlink_to(tmp_path / "elsewhere")
     sweep([place], state)
     assert (place / "a.part").exists()
+
+
+# -- another one under the same number --------------------------------------------------------------
+
+
+def made_under_the_number(path, make, inode):
+    """Make something at ``path`` that has the number of what was deleted there."""
+    others = []
+    for number in range(500):
+        make(path)
+        if os.lstat(path).st_ino == inode:
+            return
+        others.append(path.rename(path.parent / f"other-{number}"))
+    pytest.skip("this file system did not give the number of a deleted file anew")
+
+
+@pytest.mark.usefixtures("births")
+@pytest.mark.parametrize("make", [Path.touch, Path.mkdir])
+def test_what_another_program_made_under_the_same_number_is_let_alone(place, state, make):
+    path = place / "x.part"
+    make(path)
+    record = dead_record(state, line(path, place))
+    inode = os.lstat(path).st_ino
+    path.rmdir() if path.is_dir() else path.unlink()
+    made_under_the_number(path, make, inode)
+    data = path / "data" if path.is_dir() else path
+    data.write_text("of somebody else")
+    swept = sweep([place], state)
+    assert data.read_text() == "of somebody else"
+    assert "under a number that was given anew" in swept.left[0]
+    assert not record.exists()
+
+
+@pytest.mark.parametrize("parts", [[], [""]])
+@pytest.mark.parametrize("make", [Path.touch, Path.mkdir])
+def test_where_nothing_tells_the_registered_one_it_is_let_alone(place, state, make, parts):
+    path = place / "x.part"
+    make(path)
+    mark = TemporaryTree(place).mark("x.part")
+    dead_record(state, line(path, place, identity=[mark.device, mark.inode, *parts]))
+    (left,) = sweep([place], state).left
+    assert path.exists()
+    assert "nothing tells whether it is the registered one" in left
+
+
+@needs_root
+@pytest.mark.once
+def test_without_generations_a_run_removes_its_own_and_nothing_of_killed_ones():
+    with tmpfs("size=1m") as small:
+        install, state = small / "install", small / "state"
+        install.mkdir()
+        (install / "a.part").write_text("x")
+        dead_record(state, line(install / "a.part", install))
+        with TemporaryFiles(install, state_dir=state) as it:
+            it.file("b.part").write_text("x")
+            (it.folder("work") / "c").write_text("x")
+            assert "nothing tells" in it.swept.left[0]
+        assert all_below(install) == {"a.part"}
+        assert records_in(state) == []
 
 
 # -- a full disk -----------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from modelmedic import rooms
 from modelmedic.errors import ModelmedicError, RecoveryRefused
-from modelmedic.reliability.temporary_record import Entry, Record, records
+from modelmedic.reliability.temporary_record import Entry, Mark, Record, records
 from modelmedic.reliability.temporary_tree import TemporaryTree
 from modelmedic.text import printable
 
@@ -40,7 +40,8 @@ class TemporaryFiles:
     Also when it fails, when the disk is full and at the end of the process. After a kill the next
     block of the same folders removes what it left: only what was registered, only inside the
     install or state folder, following no link, and nothing of a process that lives or of another
-    machine.
+    machine. Where the file system does not tell a file from a later one under its inode number
+    (tmpfs, most network file systems), it says so and lets it alone.
 
     Args:
         install_dir: The folder that is worked on.
@@ -113,7 +114,7 @@ class TemporaryFiles:
         with self._lock:
             left = []
             for entry in reversed(list(self._entries)):
-                if reason := _removed(self._trees[entry.root], entry):
+                if reason := _removed(self._trees[entry.root], entry, is_own=True):
                     left.append(reason)
                 else:
                     self._entries.remove(entry)
@@ -156,10 +157,11 @@ class TemporaryFiles:
 
     def _made(self, entry: Entry, tree: TemporaryTree) -> Path:
         """Write down which one it is."""
-        entry.identity = tree.device_and_inode(entry.path)
+        mark = entry.identity = tree.mark(entry.path)
         self._entries.append(entry)
+        identity = None if mark is None else [mark.device, mark.inode, mark.birth]
         self._record.add(
-            root=entry.root, path=entry.path, is_folder=entry.is_folder, identity=entry.identity
+            root=entry.root, path=entry.path, is_folder=entry.is_folder, identity=identity
         )
         return tree.root / entry.path
 
@@ -184,25 +186,45 @@ def _absolute(path: Path) -> Path:
     return Path(os.path.abspath(path))  # noqa: PTH100 - resolve() would follow them
 
 
-def _removed(tree: TemporaryTree, entry: Entry) -> str:
-    """Remove what was registered; return why not, "" when it is gone."""
+def _removed(tree: TemporaryTree, entry: Entry, *, is_own: bool = False) -> str:
+    """Remove what was registered; return why not, "" when it is gone.
+
+    Args:
+        tree: Where it lies.
+        entry: What was registered.
+        is_own: By this process, which lives: then device and inode do where nothing more is told.
+    """
     name = printable(f"{entry.root}/{entry.path}")
     try:
-        found = tree.device_and_inode(entry.path)
+        found = tree.mark(entry.path)
         if found is None:
             return ""
         if entry.identity is None:  # killed while it was made: then nothing is in it
             if not _is_empty(tree, entry):
                 return f"{name} was let alone: nothing shows that it is the one that was made."
-        elif found != entry.identity:
-            return f"{name} was let alone: it is another one than was registered."
+        elif reason := _doubt(entry.identity, found, is_own=is_own):
+            return f"{name} was let alone: {reason}."
         if entry.is_folder:
-            tree.remove_all(entry.path, found[0])
+            tree.remove_all(entry.path, found.device)
         else:
             tree.remove_name(entry.path)
     except (OSError, ModelmedicError) as error:
         return f"{name} could not be removed: {getattr(error, 'strerror', None) or error}."
     return ""
+
+
+def _doubt(registered: Mark, found: Mark, *, is_own: bool) -> str:
+    """Return why the one that lies there may not be the registered one; "" when it is."""
+    if (found.device, found.inode) != (registered.device, registered.inode):
+        return "it is another one than was registered"
+    if registered.birth and found.birth and registered.birth != found.birth:
+        return "it is another one than was registered, under a number that was given anew"
+    if registered == found and (found.birth or is_own):
+        return ""
+    return (
+        "nothing tells whether it is the registered one or a later one under the same number; "
+        "look at it and remove it yourself"
+    )
 
 
 def _is_empty(tree: TemporaryTree, entry: Entry) -> bool:

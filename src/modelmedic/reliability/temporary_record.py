@@ -58,6 +58,21 @@ class Maker:
         return self.space == _space() and started(self.pid) != self.started
 
 
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """What tells a file or folder from every other one.
+
+    Args:
+        device: Number of its file system.
+        inode: Its number there, which is given anew once it is deleted: on ext4 at once.
+        birth: What a later use of the number does not share; empty where nothing tells it.
+    """
+
+    device: int
+    inode: int
+    birth: str
+
+
 @dataclass(slots=True)
 class Entry:
     """One registered path.
@@ -65,13 +80,13 @@ class Entry:
     Args:
         root: The folder it lies in, absolute.
         path: Relative to it, with / between folders.
-        identity: Device and inode; None when the process was killed while it was made.
+        identity: Which one it is; None when the process was killed while it was made.
         is_folder: Whether it is a folder.
     """
 
     root: str
     path: str
-    identity: tuple[int, int] | None
+    identity: Mark | None
     is_folder: bool
 
 
@@ -148,10 +163,14 @@ def _entries(lines: list[dict[str, Any]]) -> list[Entry]:
         if line.get("is_gone"):
             found.pop(key, None)
             continue
-        told = line.get("identity")
-        identity = (int(told[0]), int(told[1])) if told else None
+        identity = _mark(line["identity"]) if line.get("identity") else None
         found[key] = Entry(*key, identity, bool(line.get("is_folder")))
     return list(found.values())
+
+
+def _mark(told: list[Any]) -> Mark:
+    device, inode, *birth = told  # older records have none
+    return Mark(int(device), int(inode), "".join(map(str, birth)))
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:
