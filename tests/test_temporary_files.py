@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import os
 import random
+import select
 import subprocess
 import sys
 import time
@@ -15,8 +18,8 @@ from machine_support import needs_root, tmpfs
 from support import CHECKOUT
 
 from modelmedic.errors import RecoveryRefused
-from modelmedic.reliability import temporary_record
-from modelmedic.reliability.temporary import TemporaryFiles, sweep
+from modelmedic.reliability import temporary, temporary_lock, temporary_record
+from modelmedic.reliability.temporary import Swept, TemporaryFiles, sweep
 from modelmedic.reliability.temporary_record import FOLDER, Maker
 from modelmedic.reliability.temporary_tree import TemporaryTree
 
@@ -354,6 +357,113 @@ def test_without_generations_a_run_removes_its_own_and_nothing_of_killed_ones():
             assert "nothing tells" in it.swept.left[0]
         assert all_below(install) == {"a.part"}
         assert records_in(state) == []
+
+
+# -- two at once -----------------------------------------------------------------------------------
+
+SWEEPS_AND_MAKES = """
+import sys
+from pathlib import Path
+from modelmedic.reliability.temporary import TemporaryFiles
+print("ready", flush=True)
+sys.stdin.readline()
+with TemporaryFiles(Path(sys.argv[1]), state_dir=Path(sys.argv[2])) as temporary:
+    temporary.file("x.part").write_text("of a living process")
+    print("made", flush=True)
+    sys.stdin.readline()
+"""
+HOLDS = """
+import sys
+from pathlib import Path
+from modelmedic.reliability.temporary_lock import registering
+with registering(Path(sys.argv[2])):
+    print("held", flush=True)
+    sys.stdin.readline()
+"""
+
+
+@contextlib.contextmanager
+def child(text, place, state):
+    """Run a program that reads lines and writes some; it is ended at the end."""
+    with subprocess.Popen(
+        [sys.executable, "-c", text, place, state],
+        env=FIND_US,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        bufsize=0,
+    ) as process:
+        process.stdout.readline()
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+@pytest.mark.usefixtures("births")
+def test_while_one_sweeps_another_neither_sweeps_nor_makes_anything(place, state, monkeypatch):
+    (place / "x.part").write_text("x")
+    dead_record(state, line(place / "x.part", place))
+    with child(SWEEPS_AND_MAKES, place, state) as other:
+
+        def read_while_another_begins(state_dir):
+            found = list(temporary_record.records(state_dir))
+            other.stdin.write(b"\n")
+            assert select.select([other.stdout], [], [], 0.5)[0] == []  # it waits
+            return found
+
+        monkeypatch.setattr(temporary, "records", read_while_another_begins)
+        assert sweep([place], state).removed == (f"{place}/x.part",)
+        assert other.stdout.readline() == b"made\n"
+        monkeypatch.undo()
+        assert sweep([place], state) == Swept()
+        assert (place / "x.part").read_text() == "of a living process"
+
+
+def test_while_another_holds_the_records_nothing_is_swept_or_made(place, state, monkeypatch):
+    monkeypatch.setattr(temporary_lock, "SWEEP_SECONDS", 0.1)
+    monkeypatch.setattr(temporary_lock, "REGISTER_SECONDS", 0.1)
+    (place / "empty.part").touch()
+    (place / "own").touch()
+    record = dead_record(state, line(place / "empty.part", place, identity=None))
+    with child(HOLDS, place, state), TemporaryFiles(place, state_dir=state) as it:
+        (left,) = it.swept.left
+        assert "another process has held the lock" in left
+        for register, name in ((it.file, "a"), (it.folder, "a"), (it.add, "own")):
+            with pytest.raises(TimeoutError, match="another process has held the lock"):
+                register(name)
+    assert all_below(place) == {"models", "precious", "empty.part", "own"}
+    assert records_in(state) == [record]
+    assert sweep([place], state).removed == (f"{place}/empty.part",)
+
+
+def test_what_a_living_process_registered_too_is_let_alone(place, state):
+    with TemporaryFiles(place, state_dir=state) as it:
+        it.file("x.part")
+        it.folder("work")
+        (it.folder("work/inner") / "data").write_text("x")
+        it.keep("work")
+        dead_record(
+            state,
+            line(place / "x.part", place, identity=None),
+            line(place / "work", place),
+        )
+        swept = sweep([place], state)
+        assert swept.removed == ()
+        assert len([left for left in swept.left if "may run registered it, too" in left]) == 2
+        assert {"x.part", "work/inner/data"} <= all_below(place)
+
+
+def test_where_nothing_can_be_locked_nothing_is_swept_and_files_are_made(place, state, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    (place / "empty.part").touch()
+    dead_record(state, line(place / "empty.part", place, identity=None))
+    monkeypatch.setattr(pytest.importorskip("fcntl"), "flock", refuse)
+    with TemporaryFiles(place, state_dir=state) as it:
+        assert it.swept.removed == ()
+        assert it.file("a.part").exists()
+    assert all_below(place) == {"models", "precious", "empty.part"}
 
 
 # -- a full disk -----------------------------------------------------------------------------------

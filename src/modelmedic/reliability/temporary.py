@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 
 from modelmedic import rooms
 from modelmedic.errors import ModelmedicError, RecoveryRefused
-from modelmedic.reliability.temporary_record import Entry, Mark, Record, records
+from modelmedic.healing import trouble
+from modelmedic.reliability.temporary_lock import registering, sweeping
+from modelmedic.reliability.temporary_record import FOLDER, Entry, Mark, Record, records
 from modelmedic.reliability.temporary_tree import TemporaryTree
 from modelmedic.text import printable
 
@@ -48,7 +50,8 @@ class TemporaryFiles:
         state_dir: Where the record lies; None is modelmedic's own state folder.
 
     Raises:
-        OSError: By what registers: the record cannot be written, so nothing was made.
+        OSError: By what registers: the record cannot be written, or another process sweeps for too
+            long, so nothing was made.
         RecoveryRefused: By the same: the path leaves both folders, or a link is on the way.
     """
 
@@ -77,21 +80,21 @@ class TemporaryFiles:
         Args:
             path: Inside the install or state folder; a relative one is in the install folder.
         """
-        with self._lock:
+        with self._lock, registering(self._state_dir):
             entry, tree = self._announced(path, is_folder=False)
             tree.make_file(entry.path)
             return self._made(entry, tree)
 
     def folder(self, path: str | os.PathLike[str]) -> Path:
         """Make a private folder; all that lies in it later is temporary too."""
-        with self._lock:
+        with self._lock, registering(self._state_dir):
             entry, tree = self._announced(path, is_folder=True)
             tree.make_folder(entry.path, private=True)
             return self._made(entry, tree)
 
     def add(self, path: str | os.PathLike[str]) -> Path:
         """Register a file or folder that exists and is ours to remove."""
-        with self._lock:
+        with self._lock, registering(self._state_dir):
             tree, relative = self._place(path)
             found = tree.identity(relative)
             if found is None:
@@ -124,19 +127,28 @@ class TemporaryFiles:
             return tuple(left)
 
     def sweep(self) -> Swept:
-        """Remove what killed runs left of these folders."""
+        """Remove what killed runs left of these folders; one process at a time does."""
+        if not (self._state_dir / FOLDER).is_dir():
+            return Swept()
+        try:
+            with sweeping(self._state_dir):
+                return self._swept()
+        except OSError as error:
+            return Swept(left=(f"What killed runs left was let alone: {trouble.reason(error)}.",))
+
+    def _swept(self) -> Swept:
+        """Remove it, with the records read while nobody else sweeps or registers."""
+        found = list(records(self._state_dir))
+        gone = [each for each in found if each[1].is_gone and each[0] != self._record.path]
+        living = [entry.whole for each in found if each not in gone for entry in each[2]]
         removed: list[str] = []
         left: list[str] = []
-        for path, maker, entries in list(records(self._state_dir)):
-            if path == self._record.path or not maker.is_gone:
-                continue
-            mine = [entry for entry in entries if entry.root in self._trees]
-            reasons = [_removed(self._trees[each.root], each) for each in reversed(mine)]
-            left += [reason for reason in reasons if reason]
-            gone = [
-                each for each, reason in zip(reversed(mine), reasons, strict=True) if not reason
-            ]
-            removed += [f"{each.root}/{each.path}" for each in gone]
+        for path, _, entries in gone:
+            mine = [entry for entry in reversed(entries) if entry.root in self._trees]
+            for entry in mine:
+                reason = _in_use(entry, living) or _removed(self._trees[entry.root], entry)
+                left += [reason] if reason else []
+                removed += [] if reason else [entry.whole]
             if len(mine) == len(entries):  # what could not be removed is told once, not for ever
                 with contextlib.suppress(OSError):
                     path.unlink()
@@ -186,6 +198,13 @@ def _absolute(path: Path) -> Path:
     return Path(os.path.abspath(path))  # noqa: PTH100 - resolve() would follow them
 
 
+def _in_use(entry: Entry, living: list[str]) -> str:
+    """Return that a process which may live has registered it, or something in it; else ""."""
+    if any(path == entry.whole or path.startswith(f"{entry.whole}/") for path in living):
+        return f"{printable(entry.whole)} was let alone: a process that may run registered it, too."
+    return ""
+
+
 def _removed(tree: TemporaryTree, entry: Entry, *, is_own: bool = False) -> str:
     """Remove what was registered; return why not, "" when it is gone.
 
@@ -194,7 +213,7 @@ def _removed(tree: TemporaryTree, entry: Entry, *, is_own: bool = False) -> str:
         entry: What was registered.
         is_own: By this process, which lives: then device and inode do where nothing more is told.
     """
-    name = printable(f"{entry.root}/{entry.path}")
+    name = printable(entry.whole)
     try:
         found = tree.mark(entry.path)
         if found is None:

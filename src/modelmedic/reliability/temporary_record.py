@@ -89,6 +89,11 @@ class Entry:
     identity: Mark | None
     is_folder: bool
 
+    @property
+    def whole(self) -> str:
+        """Return where it lies, from the top."""
+        return f"{self.root}/{self.path}"
+
 
 class Record:
     """The record of this process.
