@@ -76,6 +76,23 @@ def line(path, root, **changes):
     return told | {"is_folder": is_folder} | changes
 
 
+@contextlib.contextmanager
+def child(text, place, state):
+    """Run a program that reads lines and writes some; it is ended at the end."""
+    with subprocess.Popen(
+        [sys.executable, "-c", text, place, state],
+        env=FIND_US,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        bufsize=0,
+    ) as process:
+        process.stdout.readline()
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
 # -- in one process --------------------------------------------------------------------------------
 
 
@@ -300,6 +317,66 @@ def test_a_record_that_is_a_link_is_not_read(place, state, tmp_path):
     assert (place / "a.part").exists()
 
 
+IS_REFUSED = """
+import sys
+from pathlib import Path
+from modelmedic.reliability.temporary import TemporaryFiles
+temporary = TemporaryFiles(Path(sys.argv[1]), state_dir=Path(sys.argv[2]))
+for register in (temporary.file, temporary.folder):
+    try:
+        register(f"sub/{register.__name__}")
+    except FileNotFoundError:
+        pass
+print("refused", flush=True)
+sys.stdin.readline()
+"""
+
+
+def test_what_a_killed_run_was_refused_is_not_its_own(place, state):
+    with child(IS_REFUSED, place, state):
+        (place / "sub/folder").mkdir(parents=True)
+        (place / "sub/file").touch()
+    assert len(records_in(state)) == 1
+    assert sweep([place], state) == Swept()
+    assert {"sub/folder", "sub/file"} <= all_below(place)
+    assert records_in(state) == []
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
+@pytest.mark.parametrize(("kind", "maker"), [("file", "make_file"), ("folder", "make_folder")])
+def test_what_was_made_before_an_interruption_is_removed(
+    place, state, monkeypatch, kind, maker, error
+):
+    make = getattr(TemporaryTree, maker)
+
+    def interrupted(*args, **options):
+        make(*args, **options)
+        raise error
+
+    monkeypatch.setattr(TemporaryTree, maker, interrupted)
+    with TemporaryFiles(place, state_dir=state) as it:
+        with pytest.raises(error):
+            getattr(it, kind)("new")
+        assert (place / "new").exists()
+    assert all_below(place) == {"models", "precious"}
+    assert records_in(state) == []
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, PermissionError])
+def test_what_an_interruption_kept_from_being_made_is_taken_back(place, state, monkeypatch, error):
+    def interrupted(*_, **__):
+        raise error
+
+    monkeypatch.setattr(TemporaryTree, "make_folder", interrupted)
+    with TemporaryFiles(place, state_dir=state) as it:
+        with pytest.raises(error):
+            it.folder("new")
+        (place / "new").mkdir()
+        ((_, _, entries),) = temporary_record.records(state)
+        assert entries == []
+    assert (place / "new").exists()
+
+
 # -- another one under the same number --------------------------------------------------------------
 
 
@@ -380,23 +457,6 @@ with registering(Path(sys.argv[2])):
     print("held", flush=True)
     sys.stdin.readline()
 """
-
-
-@contextlib.contextmanager
-def child(text, place, state):
-    """Run a program that reads lines and writes some; it is ended at the end."""
-    with subprocess.Popen(
-        [sys.executable, "-c", text, place, state],
-        env=FIND_US,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        bufsize=0,
-    ) as process:
-        process.stdout.readline()
-        try:
-            yield process
-        finally:
-            process.kill()
 
 
 @pytest.mark.usefixtures("births")

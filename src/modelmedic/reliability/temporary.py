@@ -80,17 +80,11 @@ class TemporaryFiles:
         Args:
             path: Inside the install or state folder; a relative one is in the install folder.
         """
-        with self._lock, registering(self._state_dir):
-            entry, tree = self._announced(path, is_folder=False)
-            tree.make_file(entry.path)
-            return self._made(entry, tree)
+        return self._new(path, is_folder=False)
 
     def folder(self, path: str | os.PathLike[str]) -> Path:
         """Make a private folder; all that lies in it later is temporary too."""
-        with self._lock, registering(self._state_dir):
-            entry, tree = self._announced(path, is_folder=True)
-            tree.make_folder(entry.path, private=True)
-            return self._made(entry, tree)
+        return self._new(path, is_folder=True)
 
     def add(self, path: str | os.PathLike[str]) -> Path:
         """Register a file or folder that exists and is ours to remove."""
@@ -156,16 +150,34 @@ class TemporaryFiles:
 
     # -- registering -----------------------------------------------------------------------------
 
-    def _announced(
-        self, path: str | os.PathLike[str], *, is_folder: bool
-    ) -> tuple[Entry, TemporaryTree]:
-        """Write down what is about to be made."""
-        tree, relative = self._place(path)
-        if tree.identity(relative) is not None:
-            raise FileExistsError(f"{os.fspath(path)} exists; it was not touched")
-        entry = Entry(str(tree.root), relative, None, is_folder)
-        self._record.add(root=entry.root, path=entry.path, is_folder=is_folder)
-        return entry, tree
+    def _new(self, path: str | os.PathLike[str], *, is_folder: bool) -> Path:
+        """Write down what is about to be made, make it, and write down which one it is."""
+        with self._lock, registering(self._state_dir):
+            tree, relative = self._place(path)
+            if tree.identity(relative) is not None:
+                raise FileExistsError(f"{os.fspath(path)} exists; it was not touched")
+            entry = Entry(str(tree.root), relative, None, is_folder)
+            try:
+                self._record.add(root=entry.root, path=entry.path, is_folder=is_folder)
+                if is_folder:
+                    tree.make_folder(relative, private=True)
+                else:
+                    tree.make_file(relative)
+                return self._made(entry, tree)
+            except BaseException as error:
+                self._settle(entry, tree, error)
+                raise
+
+    def _settle(self, entry: Entry, tree: TemporaryTree, error: BaseException) -> None:
+        """Take back what was written down and not made; register what was, before the error."""
+        if any(each is entry for each in self._entries):
+            return  # `close` removes it
+        is_refused = isinstance(error, FileExistsError | FileNotFoundError | ModelmedicError)
+        with contextlib.suppress(OSError, ModelmedicError):
+            if is_refused or not _is_empty(tree, entry):
+                self._record.add(root=entry.root, path=entry.path, is_gone=True)
+            else:  # interrupted right after it was made
+                self._made(entry, tree)
 
     def _made(self, entry: Entry, tree: TemporaryTree) -> Path:
         """Write down which one it is."""
