@@ -51,7 +51,7 @@ def dead_record(state, *lines, **changes):
     process.wait()
     maker = Maker.this()
     told = {"pid": process.pid, "started": "1", "host": maker.host, "boot": maker.boot}
-    told |= {"space": maker.space} | changes
+    told |= {"space": maker.space, "machine": maker.machine} | changes
     (state / FOLDER).mkdir(parents=True, exist_ok=True)
     path = state / FOLDER / "1-dead.jsonl"
     path.write_text("".join(f"{json.dumps(line)}\n" for line in ({"maker": told}, *lines)))

@@ -177,7 +177,14 @@ def test_a_living_process_keeps_its_files(place, state):
 
 
 @pytest.mark.parametrize(
-    "changes", [{"host": "another.example"}, {"space": "pid:[1]"}, {"pid": os.getppid()}]
+    "changes",
+    [
+        {"host": "another.example"},
+        {"machine": "another", "boot": "another"},
+        {"machine": "another"},
+        {"space": "pid:[1]"},
+        {"pid": os.getppid()},
+    ],
 )
 def test_what_may_belong_to_a_living_process_elsewhere_is_let_alone(place, state, changes):
     (place / "a.part").write_text("x")

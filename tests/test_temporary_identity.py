@@ -4,15 +4,19 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import select
+import sys
 from pathlib import Path
 
 import pytest
 from machine_support import needs_root, tmpfs
 from temporary_support import all_below, births, child, dead_record, line, place, records_in, state
 
+from modelmedic.reliability import machine_id as machine
 from modelmedic.reliability import temporary, temporary_lock, temporary_record
+from modelmedic.reliability.machine_id import machine_id
 from modelmedic.reliability.temporary import Swept, TemporaryFiles, sweep
 from modelmedic.reliability.temporary_tree import TemporaryTree
 
@@ -223,3 +227,50 @@ def test_where_nothing_can_be_locked_nothing_is_swept_and_files_are_made(place, 
         assert it.swept.removed == ()
         assert it.file("a.part").exists()
     assert all_below(place) == {"models", "precious", "empty.part"}
+
+
+# -- another machine of the same name --------------------------------------------------------------
+
+
+def test_of_an_older_record_nothing_tells_the_machine(place, state):
+    machine_id() or pytest.skip("nothing tells this machine from others of its name")
+    (place / "a.part").touch()
+    record = dead_record(state, line(place / "a.part", place))
+    maker, *others = [json.loads(told) for told in record.read_text().splitlines()]
+    del maker["maker"]["machine"]
+    record.write_text("".join(f"{json.dumps(told)}\n" for told in (maker, *others)))
+    assert len(list(temporary_record.records(state))) == 1
+    assert sweep([place], state) == Swept()
+    assert (place / "a.part").exists()
+    assert record.exists()
+
+
+@pytest.mark.parametrize(
+    ("texts", "told"),
+    [
+        (["0123\n", None], "0123"),
+        ([None, "4567\n"], "4567"),
+        (["uninitialized\n", "4567"], "4567"),
+        (["", None], ""),
+        (["\xff", None], ""),
+    ],
+)
+@pytest.mark.skipif(sys.platform != "linux", reason="it is told in files on Linux only")
+def test_the_machine_is_told_by_its_files_and_only_by_a_hash(tmp_path, monkeypatch, texts, told):
+    files = [tmp_path / str(number) for number in range(len(texts))]
+    for file, text in zip(files, texts, strict=True):
+        if text is not None:
+            file.write_text(text)
+    monkeypatch.setattr(machine, "_FILES", [str(file) for file in files])
+    found = machine_id.__wrapped__()
+    assert len(found) == (32 if told else 0)
+    assert machine._told() == told
+    assert not told or told not in found
+
+
+@pytest.mark.usefixtures("births")
+def test_without_a_number_of_the_machine_its_name_decides(place, state, monkeypatch):
+    monkeypatch.setattr(temporary_record, "machine_id", lambda: "")
+    (place / "a.part").touch()
+    dead_record(state, line(place / "a.part", place))
+    assert sweep([place], state).removed == (f"{place}/a.part",)

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from modelmedic.operations.durable import make_private_folders, write_all
+from modelmedic.reliability.machine_id import machine_id
 
 FOLDER = "temporary"
 _MAX_BYTES = 4 << 20
@@ -35,6 +36,8 @@ class Maker:
         host: Name of the machine.
         boot: Which start of the machine; empty where it does not say.
         space: The space its number counts in (containers); empty where there is one.
+        machine: Which machine, for a host name can be given twice; empty where it does not say,
+            and in older records.
     """
 
     pid: int
@@ -42,16 +45,18 @@ class Maker:
     host: str
     boot: str
     space: str
+    machine: str = ""
 
     @classmethod
     def this(cls) -> Maker:
         """Return this process."""
-        return cls(os.getpid(), started(os.getpid()), platform.node(), _boot(), _space())
+        pid = os.getpid()
+        return cls(pid, started(pid), platform.node(), _boot(), _space(), machine_id())
 
     @property
     def is_gone(self) -> bool:
         """Return whether it is known to have ended; not, where this machine cannot tell."""
-        if self.host != platform.node():
+        if (self.host, self.machine) != (platform.node(), machine_id()):
             return False
         if self.boot != _boot():
             return bool(self.boot)
