@@ -57,6 +57,8 @@ def _is_folder(found: os.stat_result) -> bool:
 
 def _generation(name: str, folder: int | None, found: os.stat_result) -> str:
     """Return the number that Linux gives anew with every use of an inode; "" where none is told."""
+    if sys.platform != "linux":
+        return ""
     import fcntl
 
     try:
