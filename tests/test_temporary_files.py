@@ -1,8 +1,8 @@
+# ruff: noqa: F401, F811 - fixtures are imported from temporary_support
 """Temporary files: gone at the end, on failure, when the disk is full, and after a kill."""
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import subprocess
@@ -12,57 +12,23 @@ from pathlib import Path
 
 import pytest
 from machine_support import needs_root, tmpfs
-from support import CHECKOUT
+from temporary_support import (
+    FIND_US,
+    all_below,
+    births,
+    dead_record,
+    line,
+    place,
+    records_in,
+    state,
+)
 
 from modelmedic.errors import RecoveryRefused
 from modelmedic.reliability import temporary_record
 from modelmedic.reliability.temporary import TemporaryFiles, sweep
-from modelmedic.reliability.temporary_record import FOLDER, Maker
+from modelmedic.reliability.temporary_record import FOLDER
 
-FIND_US = {**os.environ, "PYTHONPATH": str(CHECKOUT / "src")}
 CHILD = Path(__file__).parent / "temporary_kills.py"
-
-
-@pytest.fixture
-def place(tmp_path):
-    install = tmp_path / "install"
-    (install / "models").mkdir(parents=True)
-    (install / "precious").write_text("of the user")
-    return install
-
-
-@pytest.fixture
-def state(tmp_path):
-    return tmp_path / "state"
-
-
-def all_below(folder):
-    return {path.relative_to(folder).as_posix() for path in folder.rglob("*")}
-
-
-def records_in(state):
-    return sorted((state / FOLDER).glob("*")) if (state / FOLDER).is_dir() else []
-
-
-def dead_record(state, *lines, **changes):
-    """Write the record of a process that has ended."""
-    process = subprocess.Popen([sys.executable, "-c", ""])
-    process.wait()
-    maker = Maker.this()
-    told = {"pid": process.pid, "started": "1", "host": maker.host, "boot": maker.boot}
-    told |= {"space": maker.space} | changes
-    (state / FOLDER).mkdir(parents=True, exist_ok=True)
-    path = state / FOLDER / "1-dead.jsonl"
-    path.write_text("".join(f"{json.dumps(line)}\n" for line in ({"maker": told}, *lines)))
-    return path
-
-
-def line(path, root, **changes):
-    found = os.lstat(path)
-    identity = [found.st_dev, found.st_ino]
-    is_folder = path.is_dir() and not path.is_symlink()
-    told = {"root": str(root), "path": path.relative_to(root).as_posix(), "identity": identity}
-    return told | {"is_folder": is_folder} | changes
 
 
 # -- in one process --------------------------------------------------------------------------------
@@ -173,6 +139,7 @@ def test_a_fork_removes_nothing_of_its_parent(place, state):
 # -- after a kill ----------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("births")
 def test_what_killed_runs_left_is_removed_by_the_next_one(place, state):
     seed = random.randrange(2**32)
     print("seed", seed)  # noqa: T201
@@ -210,7 +177,14 @@ def test_a_living_process_keeps_its_files(place, state):
 
 
 @pytest.mark.parametrize(
-    "changes", [{"host": "another.example"}, {"space": "pid:[1]"}, {"pid": os.getppid()}]
+    "changes",
+    [
+        {"host": "another.example"},
+        {"machine": "another", "boot": "another"},
+        {"machine": "another"},
+        {"space": "pid:[1]"},
+        {"pid": os.getppid()},
+    ],
 )
 def test_what_may_belong_to_a_living_process_elsewhere_is_let_alone(place, state, changes):
     (place / "a.part").write_text("x")
@@ -222,6 +196,7 @@ def test_what_may_belong_to_a_living_process_elsewhere_is_let_alone(place, state
     assert record.exists()
 
 
+@pytest.mark.usefixtures("births")
 def test_a_number_given_anew_and_a_start_of_the_machine_end_a_process(place, state):
     for changes in ({"pid": os.getpid()}, {"boot": "another", "pid": os.getpid()}):
         (place / "a.part").write_text("x")
@@ -242,7 +217,7 @@ def test_only_what_is_provably_the_registered_thing_is_removed(place, state, tmp
         state,
         line(place / "grown.part", place, identity=None),
         line(place / "empty.part", place, identity=None),
-        line(place / "precious", place, identity=[os.lstat(place).st_dev, inode]),
+        line(place / "precious", place, identity=[os.lstat(place).st_dev, inode, "x"]),
         {"root": str(place), "path": "way/a", "identity": [1, 2], "is_folder": False},
         {"root": str(place), "path": "../outside/a", "identity": [1, 2], "is_folder": False},
         {"root": str(place), "path": "gone", "identity": [1, 2], "is_folder": False},
@@ -257,6 +232,7 @@ def test_only_what_is_provably_the_registered_thing_is_removed(place, state, tmp
     assert records_in(state) == []  # told once
 
 
+@pytest.mark.usefixtures("births")
 def test_files_of_another_install_wait_for_it(place, state, tmp_path):
     other = tmp_path / "other"
     other.mkdir()

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from modelmedic.operations.durable import make_private_folders, write_all
+from modelmedic.reliability.machine_id import machine_id
 
 FOLDER = "temporary"
 _MAX_BYTES = 4 << 20
@@ -35,6 +36,8 @@ class Maker:
         host: Name of the machine.
         boot: Which start of the machine; empty where it does not say.
         space: The space its number counts in (containers); empty where there is one.
+        machine: Which machine, for a host name can be given twice; empty where it does not say,
+            and in older records.
     """
 
     pid: int
@@ -42,20 +45,37 @@ class Maker:
     host: str
     boot: str
     space: str
+    machine: str = ""
 
     @classmethod
     def this(cls) -> Maker:
         """Return this process."""
-        return cls(os.getpid(), started(os.getpid()), platform.node(), _boot(), _space())
+        pid = os.getpid()
+        return cls(pid, started(pid), platform.node(), _boot(), _space(), machine_id())
 
     @property
     def is_gone(self) -> bool:
         """Return whether it is known to have ended; not, where this machine cannot tell."""
-        if self.host != platform.node():
+        if (self.host, self.machine) != (platform.node(), machine_id()):
             return False
         if self.boot != _boot():
             return bool(self.boot)
         return self.space == _space() and started(self.pid) != self.started
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """What tells a file or folder from every other one.
+
+    Args:
+        device: Number of its file system.
+        inode: Its number there, which is given anew once it is deleted: on ext4 at once.
+        birth: What a later use of the number does not share; empty where nothing tells it.
+    """
+
+    device: int
+    inode: int
+    birth: str
 
 
 @dataclass(slots=True)
@@ -65,14 +85,19 @@ class Entry:
     Args:
         root: The folder it lies in, absolute.
         path: Relative to it, with / between folders.
-        identity: Device and inode; None when the process was killed while it was made.
+        identity: Which one it is; None when the process was killed while it was made.
         is_folder: Whether it is a folder.
     """
 
     root: str
     path: str
-    identity: tuple[int, int] | None
+    identity: Mark | None
     is_folder: bool
+
+    @property
+    def whole(self) -> str:
+        """Return where it lies, from the top."""
+        return f"{self.root}/{self.path}"
 
 
 class Record:
@@ -148,10 +173,14 @@ def _entries(lines: list[dict[str, Any]]) -> list[Entry]:
         if line.get("is_gone"):
             found.pop(key, None)
             continue
-        told = line.get("identity")
-        identity = (int(told[0]), int(told[1])) if told else None
+        identity = _mark(line["identity"]) if line.get("identity") else None
         found[key] = Entry(*key, identity, bool(line.get("is_folder")))
     return list(found.values())
+
+
+def _mark(told: list[Any]) -> Mark:
+    device, inode, *birth = told  # older records have none
+    return Mark(int(device), int(inode), "".join(map(str, birth)))
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:
