@@ -94,8 +94,6 @@ def install(order: Order) -> int:
             tell_losses(left_out, engine)
     except Exception as error:  # noqa: BLE001 - the last words of an ordinary installer
         errors.report(error)
-        if isinstance(error, AttributeError) and not getattr(error, "__notes__", ()):
-            tell_advice(error, engine)
         return 1
     sys.stdout.write("complete\n")
     return 0
@@ -166,13 +164,6 @@ def tell_losses(left_out: list[str], engine: modelmedic.AutoRecoveryEngine) -> N
     around = [f"{each.strategy}: {each.note}" for each in engine.attempts if _is_loss(each)]
     for loss in [*left_out, *around]:
         sys.stdout.write(f"degraded: {loss}\n")
-
-
-def tell_advice(error: AttributeError, engine: Engine) -> None:
-    """Say what a person can do about a method that a component lacks, when nothing cures it."""
-    engine.recover_missing_methods(error.obj, error.name)
-    for attempt in engine.attempts:
-        sys.stderr.write(f"{attempt.strategy}: {attempt.verdict}: {attempt.note}\n")
 
 
 def _is_loss(attempt: modelmedic.StrategyAttempt) -> bool:
