@@ -39,18 +39,22 @@ class Offspring:
 
     def __init__(self, since: float) -> None:
         self._since = since
-        self._pids: list[int] = []
+        self._children: list[psutil.Process] = []  # not by number: that may be given anew
         self._thread: threading.Thread | None = None
         self.ended: list[str] = []  # in words, for the error
         self.left: list[str] = []
 
     def __bool__(self) -> bool:
-        return bool(self._pids)
+        return bool(self._children)
 
     def add(self, pid: int) -> None:
-        """Note a child that was started for this block."""
-        if pid not in self._pids:
-            self._pids.append(pid)
+        """Note a child that was started for this block, as it is now; not one that is gone."""
+        import psutil
+
+        with contextlib.suppress(psutil.Error):
+            child = psutil.Process(pid)
+            if child not in self._children:
+                self._children.append(child)
 
     def add_waited_for(self, frame: FrameType | None) -> None:
         """Note the children that the code of a stack has in hand and that began in this block."""
@@ -73,7 +77,9 @@ class Offspring:
 
     def _add_process(self, value: object) -> None:
         pid = running_pid(value)
-        if pid is not None and _is_younger(pid, self._since):
+        if pid is None or not _is_younger(pid, self._since):
+            return
+        with contextlib.suppress(Exception):  # in a signal handler, psutil may be half imported
             self.add(pid)
 
     def end(self) -> None:
@@ -81,14 +87,14 @@ class Offspring:
 
         Who belongs to them is read at once: when a child is gone, nobody knows its own children.
         """
-        if self._thread is not None or not self._pids:
+        if self._thread is not None or not self._children:
             return
         try:
-            found = list(_families(self._pids))
+            found = list(_families(self._children))
         except Exception:  # noqa: BLE001 - in a signal handler, psutil may be half imported
             return
         self.ended = [_words(process) for process in found]
-        groups = [pid for pid in self._pids if _leads_a_group(pid)]
+        groups = [child for child in self._children if _leads_a_group(child)]
         self._thread = threading.Thread(
             target=self._end, args=(found, groups), name="limit-children", daemon=True
         )
@@ -99,21 +105,21 @@ class Offspring:
         if self._thread is not None:
             self._thread.join(GRACE_SECONDS + 2 * _LAST_SECONDS)
 
-    def _end(self, found: list[psutil.Process], groups: list[int]) -> None:
+    def _end(self, found: list[psutil.Process], groups: list[psutil.Process]) -> None:
         _send(found, groups, "SIGTERM")
         if list(_alive(found, GRACE_SECONDS)):
             _send(found, groups, "SIGKILL")
         self.left = [_words(process) for process in _alive(found, _LAST_SECONDS)]
 
 
-def _families(pids: list[int]) -> Iterator[psutil.Process]:
+def _families(children: list[psutil.Process]) -> Iterator[psutil.Process]:
     import psutil
 
-    for pid in pids:
+    for child in children:
         with contextlib.suppress(psutil.Error):
-            process = psutil.Process(pid)
-            yield process
-            yield from process.children(recursive=True)
+            if child.is_running():  # it and no other process that got its number
+                yield child
+                yield from child.children(recursive=True)
 
 
 def _is_younger(pid: int, since: float) -> bool:
@@ -137,26 +143,36 @@ def _began(pid: int) -> float:
         raise OSError(str(error)) from error
 
 
-def _leads_a_group(pid: int) -> bool:
-    if sys.platform == "win32":
+def _leads_a_group(child: psutil.Process) -> bool:
+    if sys.platform == "win32" or not child.is_running():
         return False
     try:
-        return os.getpgid(pid) == pid and pid != os.getpgrp()
+        return os.getpgid(child.pid) == child.pid != os.getpgrp()
     except OSError:
         return False
 
 
-def _send(found: list[psutil.Process], groups: list[int], name: str) -> None:
+def _is_given_anew(child: psutil.Process) -> bool:
+    """Return whether its number is another process's; while its group has members, it is not."""
+    import psutil
+
+    try:
+        return bool(psutil.Process(child.pid) != child)
+    except psutil.Error:
+        return False
+
+
+def _send(found: list[psutil.Process], groups: list[psutil.Process], name: str) -> None:
     import psutil
 
     for process in found:
         with contextlib.suppress(psutil.Error):  # it knows a number that was given anew
             process.terminate() if name == "SIGTERM" else process.kill()
     if sys.platform != "win32":
-        for group in groups:
-            if any(process.pid == group for process in found):
+        for leader in groups:
+            if leader in found and not _is_given_anew(leader):
                 with contextlib.suppress(OSError):
-                    os.killpg(group, getattr(signal, name))
+                    os.killpg(leader.pid, getattr(signal, name))
 
 
 def _alive(found: list[psutil.Process], seconds: float) -> Iterator[psutil.Process]:
