@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import psutil
 import pytest
 from time_limit_support import (
+    SHORT,
+    ended,
+    in_thread,
     is_alive,
     limit,
     timer_is_given_back,  # noqa: F401 - for every test
 )
 
-from modelmedic import offspring
+from modelmedic import commands, offspring
 from modelmedic.errors import OperationTimedOut
 
 SLEEPS = [sys.executable, "-c", "import time; time.sleep(60)"]
@@ -52,17 +57,21 @@ def sleeper_with_number(pid):
 
 
 def test_a_process_that_got_the_number_of_an_adopted_child_is_not_ended():
-    with pytest.raises(OperationTimedOut) as caught, limit(1) as block:  # noqa: PT012
-        with sleeper() as child:
-            block.adopt(child.pid)
-        time.sleep(0.05)  # a start is told in ticks of 10 ms
-        with sleeper_with_number(child.pid) as stranger:
-            try:
-                time.sleep(60)
-            finally:
-                time.sleep(0.2)  # what would end it is sent by a thread
-                assert stranger.poll() is None
-    assert caught.value.children == ()
+    def work():
+        with limit(1) as block:
+            with sleeper() as child:
+                block.adopt(child.pid)
+            time.sleep(0.05)  # a start is told in ticks of 10 ms
+            with sleeper_with_number(child.pid) as stranger:
+                time.sleep(max(0.0, block.ends_at - time.monotonic()) + 0.3)
+                was_alive.append(stranger.poll() is None)
+
+    was_alive = []
+    error = in_thread(work)
+    if isinstance(error, pytest.skip.Exception):
+        raise error
+    assert was_alive == [True]
+    assert error.children == ()
 
 
 def test_a_group_whose_number_was_given_anew_is_not_killed():
@@ -90,3 +99,62 @@ def test_a_group_outlives_its_leader_and_is_killed():
     finally:
         with contextlib.suppress(psutil.Error):
             member.kill()
+
+
+# -- whose child it is -----------------------------------------------------------------------------
+
+
+def test_a_child_that_another_thread_started_and_waits_for_is_not_ended():
+    def serve():
+        with sleeper() as process:
+            theirs.append(process)
+            is_done.wait(60)
+
+    theirs, is_done = [], threading.Event()
+    thread = threading.Thread(target=serve)
+
+    def work(_block):
+        thread.start()
+        while not theirs:
+            time.sleep(0.01)
+        server = theirs[0]  # a name for it is not a wait for it
+        while server.poll() is None:
+            time.sleep(0.5)
+
+    try:
+        error = ended(work, seconds=1)
+        assert error.children == ()
+        assert theirs[0].poll() is None
+    finally:
+        is_done.set()
+        thread.join()
+
+
+def test_a_child_that_another_task_waits_for_is_not_ended():
+    async def main():
+        with contextlib.suppress(OperationTimedOut):
+            async with limit(1):
+                server = await asyncio.create_subprocess_exec(*SLEEPS)
+                await asyncio.sleep(60)
+        try:
+            await asyncio.sleep(SHORT)
+            return server.returncode
+        finally:
+            server.kill()
+            await server.wait()
+
+    assert asyncio.run(main()) is None
+
+
+@pytest.mark.parametrize("wait", ["run", "communicate", "our own"])
+def test_a_child_that_is_waited_for_in_any_way_is_ended(wait):
+    def work(_block):
+        if wait == "our own":
+            commands.run(SLEEPS, deadline_seconds=60)
+        elif wait == "run":
+            subprocess.run(SLEEPS, capture_output=True, check=False)
+        else:
+            with subprocess.Popen(SLEEPS, stdout=subprocess.PIPE) as process:
+                process.communicate(timeout=60)
+
+    assert len(ended(work, seconds=1).children) == 1

@@ -57,12 +57,11 @@ class Offspring:
                 self._children.append(child)
 
     def add_waited_for(self, frame: FrameType | None) -> None:
-        """Note the children that the code of a stack has in hand and that began in this block."""
+        """Note the children that the code of a stack waits for and that began in this block."""
         for _depth in range(50):
             if frame is None:
                 return
-            for value in list(frame.f_locals.values()):
-                self._add_process(value)
+            self._add_process(_handle_of_a_wait(frame))
             frame = frame.f_back
 
     def add_awaited(self, awaited: Any) -> None:
@@ -71,8 +70,7 @@ class Offspring:
             frame = getattr(awaited, "cr_frame", None) or getattr(awaited, "gi_frame", None)
             if frame is None:
                 return
-            for value in list(frame.f_locals.values()):
-                self._add_process(value)
+            self._add_process(_handle_of_a_wait(frame))
             awaited = getattr(awaited, "cr_await", None) or getattr(awaited, "gi_yieldfrom", None)
 
     def _add_process(self, value: object) -> None:
@@ -120,6 +118,16 @@ def _families(children: list[psutil.Process]) -> Iterator[psutil.Process]:
             if child.is_running():  # it and no other process that got its number
                 yield child
                 yield from child.children(recursive=True)
+
+
+def _handle_of_a_wait(frame: FrameType) -> object:
+    """Return the child that a frame of the library waits for.
+
+    A name for a child in other code tells nothing: another thread may have started it, and use it.
+    """
+    module = frame.f_globals.get("__name__")
+    name = {"subprocess": "self", "asyncio.subprocess": "self", "modelmedic.commands": "process"}
+    return frame.f_locals.get(name[module]) if module in name else None
 
 
 def _is_younger(pid: int, since: float) -> bool:
