@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -158,3 +159,46 @@ def test_a_child_that_is_waited_for_in_any_way_is_ended(wait):
                 process.communicate(timeout=60)
 
     assert len(ended(work, seconds=1).children) == 1
+
+
+# -- children that come late -----------------------------------------------------------------------
+
+
+def test_a_child_that_is_adopted_when_the_time_is_over_is_ended_at_once():
+    def work():
+        with limit(0.3) as block, sleeper() as first:
+            block.adopt(first.pid)
+            first.wait()
+            with sleeper() as second:
+                block.adopt(second.pid)
+                codes.append(second.wait(timeout=30))
+
+    codes = []
+    error = in_thread(work)
+    assert codes == [-signal.SIGTERM]
+    assert len(error.children) == 2
+
+
+def test_a_child_that_is_adopted_after_the_block_was_broken_off_is_ended_at_once():
+    def work():
+        with limit(60) as block:
+            block.interrupt(reason)
+            with sleeper() as child:
+                block.adopt(child.pid)
+                codes.append(child.wait(timeout=30))
+
+    codes, reason = [], OSError("the disk is nearly full")
+    assert in_thread(work) is reason
+    assert codes == [-signal.SIGTERM]
+
+
+def test_what_cleans_up_in_the_main_thread_adopts_nobody_who_stays():
+    codes = []
+    with pytest.raises(OperationTimedOut), limit() as block:  # noqa: PT012
+        try:
+            subprocess.run(SLEEPS, check=False)
+        finally:
+            with sleeper() as child:
+                block.adopt(child.pid)
+                codes.append(child.wait(timeout=5))
+    assert codes == [-signal.SIGTERM]

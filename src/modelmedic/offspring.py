@@ -40,7 +40,8 @@ class Offspring:
     def __init__(self, since: float) -> None:
         self._since = since
         self._children: list[psutil.Process] = []  # not by number: that may be given anew
-        self._thread: threading.Thread | None = None
+        self._new: list[psutil.Process] = []  # of them, those whose end has not begun
+        self._threads: list[threading.Thread] = []
         self.ended: list[str] = []  # in words, for the error
         self.left: list[str] = []
 
@@ -55,6 +56,7 @@ class Offspring:
             child = psutil.Process(pid)
             if child not in self._children:
                 self._children.append(child)
+                self._new.append(child)
 
     def add_waited_for(self, frame: FrameType | None) -> None:
         """Note the children that the code of a stack waits for and that began in this block."""
@@ -84,30 +86,41 @@ class Offspring:
         """Begin to end them, in a thread: whoever waits for a child is freed by it.
 
         Who belongs to them is read at once: when a child is gone, nobody knows its own children.
+        Called again, it ends those that were added since.
         """
-        if self._thread is not None or not self._children:
-            return
+        new = list(self._taken())
         try:
-            found = list(_families(self._children))
+            found = list(_families(new))
         except Exception:  # noqa: BLE001 - in a signal handler, psutil may be half imported
+            self._new += new
             return
-        self.ended = [_words(process) for process in found]
-        groups = [child for child in self._children if _leads_a_group(child)]
-        self._thread = threading.Thread(
+        if not found:
+            return
+        self.ended += [_words(process) for process in found]
+        groups = [child for child in new if _leads_a_group(child)]
+        thread = threading.Thread(
             target=self._end, args=(found, groups), name="limit-children", daemon=True
         )
-        self._thread.start()
+        self._threads.append(thread)
+        thread.start()
+
+    def _taken(self) -> Iterator[psutil.Process]:
+        """Take the new ones one by one: a signal handler may do the same in the midst of it."""
+        with contextlib.suppress(IndexError):
+            while True:
+                yield self._new.pop(0)
 
     def join(self) -> None:
         """Wait until they are gone, or known not to go."""
-        if self._thread is not None:
-            self._thread.join(GRACE_SECONDS + 2 * _LAST_SECONDS)
+        until = time.monotonic() + GRACE_SECONDS + 2 * _LAST_SECONDS
+        for thread in list(self._threads):
+            thread.join(max(0.0, until - time.monotonic()))
 
     def _end(self, found: list[psutil.Process], groups: list[psutil.Process]) -> None:
         _send(found, groups, "SIGTERM")
         if list(_alive(found, GRACE_SECONDS)):
             _send(found, groups, "SIGKILL")
-        self.left = [_words(process) for process in _alive(found, _LAST_SECONDS)]
+        self.left += [_words(process) for process in _alive(found, _LAST_SECONDS)]
 
 
 def _families(children: list[psutil.Process]) -> Iterator[psutil.Process]:

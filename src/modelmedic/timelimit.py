@@ -134,9 +134,11 @@ class Limit:
             raise self._over()._timed_out("children") from error  # noqa: SLF001 - its own class
 
     def adopt(self, pid: int) -> None:
-        """End this child, and its group if it leads one, when the time is over."""
+        """End this child, and a group it leads, when the time is over: at once if it is."""
         self._offspring.add(pid)
-        if self._timer is None:
+        if self._reason is not None or self.left_seconds == 0:
+            self._offspring.end()
+        elif self._timer is None:
             self._timer = threading.Timer(self.left_seconds, self._offspring.end)
             self._timer.daemon = True
             self._timer.start()
