@@ -25,6 +25,7 @@ from time_limit_support import (
 
 from modelmedic import commands, offspring
 from modelmedic.errors import OperationTimedOut
+from modelmedic.interruption import CLOCK
 
 SLEEPS = [sys.executable, "-c", "import time; time.sleep(60)"]
 LAST_PID = Path("/proc/sys/kernel/ns_last_pid")  # the next process gets the number after it
@@ -202,3 +203,15 @@ def test_what_cleans_up_in_the_main_thread_adopts_nobody_who_stays():
                 block.adopt(child.pid)
                 codes.append(child.wait(timeout=5))
     assert codes == [-signal.SIGTERM]
+
+
+def test_the_main_thread_is_broken_off_if_another_one_got_the_signal_of_the_timer(monkeypatch):
+    """Seen on Linux 6.18: the thread that ends the adopted children wakes at the same moment."""
+    monkeypatch.setattr(CLOCK._bell, "set", lambda _seconds: None)
+
+    def work(block):
+        with sleeper() as child:
+            block.adopt(child.pid)
+            time.sleep(20)
+
+    assert ended(work).interrupted == "main thread"

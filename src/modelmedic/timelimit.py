@@ -16,7 +16,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from modelmedic.errors import CannotTell, OperationTimedOut
-from modelmedic.interruption import AGAIN_SECONDS, Alarm, OutOfTime, is_main_thread
+from modelmedic.interruption import AGAIN_SECONDS, CLOCK, Alarm, OutOfTime, is_main_thread
 from modelmedic.offspring import Offspring, now
 
 if TYPE_CHECKING:
@@ -139,9 +139,13 @@ class Limit:
         if self._reason is not None or self.left_seconds == 0:
             self._offspring.end()
         elif self._timer is None:
-            self._timer = threading.Timer(self.left_seconds, self._offspring.end)
+            self._timer = threading.Timer(self.left_seconds, self._end_adopted)
             self._timer.daemon = True
             self._timer.start()
+
+    def _end_adopted(self) -> None:
+        self._offspring.end()
+        CLOCK.look()  # with two threads awake the timer's signal may have gone to this one
 
     def interrupt(self, reason: BaseException) -> None:
         """Break off the block from another thread; ``reason`` is raised instead.
