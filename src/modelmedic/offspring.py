@@ -39,26 +39,31 @@ class Offspring:
 
     def __init__(self, since: float) -> None:
         self._since = since
-        self._pids: list[int] = []
-        self._thread: threading.Thread | None = None
+        self._children: list[psutil.Process] = []  # not by number: that may be given anew
+        self._new: list[psutil.Process] = []  # of them, those whose end has not begun
+        self._threads: list[threading.Thread] = []
         self.ended: list[str] = []  # in words, for the error
         self.left: list[str] = []
 
     def __bool__(self) -> bool:
-        return bool(self._pids)
+        return bool(self._children)
 
     def add(self, pid: int) -> None:
-        """Note a child that was started for this block."""
-        if pid not in self._pids:
-            self._pids.append(pid)
+        """Note a child that was started for this block, as it is now; not one that is gone."""
+        import psutil
+
+        with contextlib.suppress(psutil.Error):
+            child = psutil.Process(pid)
+            if child not in self._children:
+                self._children.append(child)
+                self._new.append(child)
 
     def add_waited_for(self, frame: FrameType | None) -> None:
-        """Note the children that the code of a stack has in hand and that began in this block."""
+        """Note the children that the code of a stack waits for and that began in this block."""
         for _depth in range(50):
             if frame is None:
                 return
-            for value in list(frame.f_locals.values()):
-                self._add_process(value)
+            self._add_process(_handle_of_a_wait(frame))
             frame = frame.f_back
 
     def add_awaited(self, awaited: Any) -> None:
@@ -67,53 +72,75 @@ class Offspring:
             frame = getattr(awaited, "cr_frame", None) or getattr(awaited, "gi_frame", None)
             if frame is None:
                 return
-            for value in list(frame.f_locals.values()):
-                self._add_process(value)
+            self._add_process(_handle_of_a_wait(frame))
             awaited = getattr(awaited, "cr_await", None) or getattr(awaited, "gi_yieldfrom", None)
 
     def _add_process(self, value: object) -> None:
         pid = running_pid(value)
-        if pid is not None and _is_younger(pid, self._since):
+        if pid is None or not _is_younger(pid, self._since):
+            return
+        with contextlib.suppress(Exception):  # in a signal handler, psutil may be half imported
             self.add(pid)
 
     def end(self) -> None:
         """Begin to end them, in a thread: whoever waits for a child is freed by it.
 
         Who belongs to them is read at once: when a child is gone, nobody knows its own children.
+        Called again, it ends those that were added since.
         """
-        if self._thread is not None or not self._pids:
-            return
+        new = list(self._taken())
         try:
-            found = list(_families(self._pids))
+            found = list(_families(new))
         except Exception:  # noqa: BLE001 - in a signal handler, psutil may be half imported
+            self._new += new
             return
-        self.ended = [_words(process) for process in found]
-        groups = [pid for pid in self._pids if _leads_a_group(pid)]
-        self._thread = threading.Thread(
+        if not found:
+            return
+        self.ended += [_words(process) for process in found]
+        groups = [child for child in new if _leads_a_group(child)]
+        thread = threading.Thread(
             target=self._end, args=(found, groups), name="limit-children", daemon=True
         )
-        self._thread.start()
+        self._threads.append(thread)
+        thread.start()
+
+    def _taken(self) -> Iterator[psutil.Process]:
+        """Take the new ones one by one: a signal handler may do the same in the midst of it."""
+        with contextlib.suppress(IndexError):
+            while True:
+                yield self._new.pop(0)
 
     def join(self) -> None:
         """Wait until they are gone, or known not to go."""
-        if self._thread is not None:
-            self._thread.join(GRACE_SECONDS + 2 * _LAST_SECONDS)
+        until = time.monotonic() + GRACE_SECONDS + 2 * _LAST_SECONDS
+        for thread in list(self._threads):
+            thread.join(max(0.0, until - time.monotonic()))
 
-    def _end(self, found: list[psutil.Process], groups: list[int]) -> None:
+    def _end(self, found: list[psutil.Process], groups: list[psutil.Process]) -> None:
         _send(found, groups, "SIGTERM")
         if list(_alive(found, GRACE_SECONDS)):
             _send(found, groups, "SIGKILL")
-        self.left = [_words(process) for process in _alive(found, _LAST_SECONDS)]
+        self.left += [_words(process) for process in _alive(found, _LAST_SECONDS)]
 
 
-def _families(pids: list[int]) -> Iterator[psutil.Process]:
+def _families(children: list[psutil.Process]) -> Iterator[psutil.Process]:
     import psutil
 
-    for pid in pids:
+    for child in children:
         with contextlib.suppress(psutil.Error):
-            process = psutil.Process(pid)
-            yield process
-            yield from process.children(recursive=True)
+            if child.is_running():  # it and no other process that got its number
+                yield child
+                yield from child.children(recursive=True)
+
+
+def _handle_of_a_wait(frame: FrameType) -> object:
+    """Return the child that a frame of the library waits for.
+
+    A name for a child in other code tells nothing: another thread may have started it, and use it.
+    """
+    module = frame.f_globals.get("__name__")
+    name = {"subprocess": "self", "asyncio.subprocess": "self", "modelmedic.commands": "process"}
+    return frame.f_locals.get(name[module]) if module in name else None
 
 
 def _is_younger(pid: int, since: float) -> bool:
@@ -137,26 +164,36 @@ def _began(pid: int) -> float:
         raise OSError(str(error)) from error
 
 
-def _leads_a_group(pid: int) -> bool:
-    if sys.platform == "win32":
+def _leads_a_group(child: psutil.Process) -> bool:
+    if sys.platform == "win32" or not child.is_running():
         return False
     try:
-        return os.getpgid(pid) == pid and pid != os.getpgrp()
+        return os.getpgid(child.pid) == child.pid != os.getpgrp()
     except OSError:
         return False
 
 
-def _send(found: list[psutil.Process], groups: list[int], name: str) -> None:
+def _is_given_anew(child: psutil.Process) -> bool:
+    """Return whether its number is another process's; while its group has members, it is not."""
+    import psutil
+
+    try:
+        return bool(psutil.Process(child.pid) != child)
+    except psutil.Error:
+        return False
+
+
+def _send(found: list[psutil.Process], groups: list[psutil.Process], name: str) -> None:
     import psutil
 
     for process in found:
         with contextlib.suppress(psutil.Error):  # it knows a number that was given anew
             process.terminate() if name == "SIGTERM" else process.kill()
     if sys.platform != "win32":
-        for group in groups:
-            if any(process.pid == group for process in found):
+        for leader in groups:
+            if leader in found and not _is_given_anew(leader):
                 with contextlib.suppress(OSError):
-                    os.killpg(group, getattr(signal, name))
+                    os.killpg(leader.pid, getattr(signal, name))
 
 
 def _alive(found: list[psutil.Process], seconds: float) -> Iterator[psutil.Process]:

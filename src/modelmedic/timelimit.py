@@ -16,7 +16,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from modelmedic.errors import CannotTell, OperationTimedOut
-from modelmedic.interruption import Alarm, OutOfTime, is_main_thread
+from modelmedic.interruption import AGAIN_SECONDS, CLOCK, Alarm, OutOfTime, is_main_thread
 from modelmedic.offspring import Offspring, now
 
 if TYPE_CHECKING:
@@ -134,12 +134,18 @@ class Limit:
             raise self._over()._timed_out("children") from error  # noqa: SLF001 - its own class
 
     def adopt(self, pid: int) -> None:
-        """End this child, and its group if it leads one, when the time is over."""
+        """End this child, and a group it leads, when the time is over: at once if it is."""
         self._offspring.add(pid)
-        if self._timer is None:
-            self._timer = threading.Timer(self.left_seconds, self._offspring.end)
+        if self._reason is not None or self.left_seconds == 0:
+            self._offspring.end()
+        elif self._timer is None:
+            self._timer = threading.Timer(self.left_seconds, self._end_adopted)
             self._timer.daemon = True
             self._timer.start()
+
+    def _end_adopted(self) -> None:
+        self._offspring.end()
+        CLOCK.look()  # with two threads awake the timer's signal may have gone to this one
 
     def interrupt(self, reason: BaseException) -> None:
         """Break off the block from another thread; ``reason`` is raised instead.
@@ -149,11 +155,11 @@ class Limit:
         if not self._is_open or self._reason is not None:
             return
         self._reason = reason
-        if self._task is not None:
-            self._task.cancel_soon(self._before_cancel)
         if self._alarm is not None:
             self._alarm.ring()
-        elif self._task is None:
+        if self._task is not None:  # after the ring, which holds it back if it is heard
+            self._task.cancel_soon(self._before_cancel)
+        elif self._alarm is None:
             self._offspring.end()  # what the thread may be waiting for
 
     # -- its end ---------------------------------------------------------------------------------
@@ -162,8 +168,12 @@ class Limit:
         self._others = [limit for limit in _around(_current.get()) if limit is not self]
         self._offspring.add_waited_for(frame)
         self._offspring.end()
+        if self._task is not None:
+            self._task.hold_back(self._before_cancel)
 
     def _before_cancel(self, coroutine: Any) -> None:
+        if self._alarm is not None:  # what cleans up has its time
+            self._alarm.at = time.monotonic() + AGAIN_SECONDS
         self._others = [limit for limit in _around(self._parent) if limit is not self]
         self._offspring.add_awaited(coroutine)
         self._offspring.end()
@@ -243,6 +253,7 @@ class _Task:
         self._task, self._loop = task, loop
         self._handle: Any = None
         self._is_asked = False
+        self._is_held_back = False
         self._cancelling = task.cancelling() if hasattr(task, "cancelling") else 0
 
     @classmethod
@@ -268,6 +279,15 @@ class _Task:
         with contextlib.suppress(RuntimeError):  # the loop is closed
             self._loop.call_soon_threadsafe(self._cancel, before)
 
+    def hold_back(self, before: Any) -> None:
+        """Leave what cleans up its time, and cancel it only then.
+
+        Called in a signal handler: the loop may be at work on its timers, they are set later.
+        """
+        if self._handle is not None and not self._is_asked:
+            self._is_held_back = True
+            self._loop.call_soon_threadsafe(self._cancel_again, before)
+
     def close(self) -> None:
         """The block was left."""
         if self._handle is not None:
@@ -288,8 +308,17 @@ class _Task:
             is_ours_alone = self._task.uncancel() <= self._cancelling
         return is_ours_alone or not isinstance(error, asyncio.CancelledError)
 
+    def _cancel_again(self, before: Any) -> None:
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = self._loop.call_later(AGAIN_SECONDS, self._let_go, before)
+
+    def _let_go(self, before: Any) -> None:
+        self._is_held_back = False
+        self._cancel(before)
+
     def _cancel(self, before: Any) -> None:
-        if self._handle is None or self._is_asked:  # left, or asked already
+        if self._handle is None or self._is_asked or self._is_held_back:  # left, or asked already
             return
         self._is_asked = True
         before(self._task.get_coro())
