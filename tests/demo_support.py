@@ -17,7 +17,7 @@ START = _PATHS + _PYTEST
 # For `Desk.first`: between two tries of a source that is down lie 12 s; a hanging Python has 20.
 SHORT_WAITS = (
     "import time, types; from modelmedic import patience; patience.time = types.SimpleNamespace("
-    "monotonic=time.monotonic, sleep=lambda seconds: time.sleep(seconds / 50)); "
+    "**{**vars(time), 'sleep': lambda seconds: time.sleep(seconds / 50)}); "
 )
 SHORT_PROBES = (
     "from modelmedic.limits import TimeoutManager as limits; "

@@ -119,8 +119,13 @@ def test_a_proxy_of_git_and_one_of_pip_are_candidates_with_their_sources(tmp_pat
     home = tmp_path / "home"
     home.mkdir()
     (home / ".gitconfig").write_text("[http]\n\tproxy = http://ann:s3cret@of-git.test:1\n")
-    (home / "pip.conf").write_text("[install]\nproxy = http://ann:s3cret@of-pip.test:2\n")
-    monkeypatch.setenv("PIP_CONFIG_FILE", str(home / "pip.conf"))
+    # The user's own file: of one that PIP_CONFIG_FILE names, pip 23.0 lists what it does not get.
+    own = home / ".config" / "pip" / "pip.conf"
+    own.parent.mkdir(parents=True)
+    own.write_text("[install]\nproxy = http://ann:s3cret@of-pip.test:2\n")
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(home / ".config"))
+    monkeypatch.delenv("PIP_CONFIG_FILE", raising=False)
     known = facts_of(tmp_path).get(proxy_candidates.read_candidates)
     python = pip_config.interpreter(None)
     assert [each.source for each in known] == [

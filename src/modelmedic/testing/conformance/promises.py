@@ -119,6 +119,8 @@ def heals_once(story: Story) -> None:
         f"{attempt['recovery']} for {finding['check']}: {attempt['verdict']}"
         for finding in run.record.get("findings", [])
         for attempt in finding["attempts"]
+        # What another check is about, and what refuses itself, repairs nothing.
+        if attempt["verdict"] != "refused" or attempt["recovery"] == story.case.recovery
     ]
     if tried and story.case.outside is None:
         raise Broken("A second --heal finds nothing to repair.", listed(tried), run)
