@@ -20,11 +20,22 @@ def pytest_configure(config):
     print_seconds(config)
 
 
+# Who imports from one of these starts a pytest, or a start.py, of its own.
+_STARTERS = ("demo_support", "extension_support", "project_copy", "room_support", "sample_support")
+_IMPORTS = [[word, name] for name in _STARTERS for word in ("from", "import")]
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m selects
 def pytest_collection_modifyitems(config, items):
     """Leave out what takes many minutes unless it is named, and give each test a time limit.
 
-    Not in the ini file, where checks would get the limit too.
+    Not in the ini file, where checks would get the limit too. Tests in files that start a pytest
+    of their own are marked ``starts``.
     """
+    starters = {path for path in {item.path for item in items} if _is_starter(path)}
+    for item in items:
+        if item.path in starters:
+            item.add_marker(pytest.mark.starts)
     if "full" not in (config.option.markexpr or ""):
         left_out = [item for item in items if item.get_closest_marker("full")]
         config.hook.pytest_deselected(items=left_out)
@@ -32,6 +43,11 @@ def pytest_collection_modifyitems(config, items):
     for item in items:
         if not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(_TIMEOUT_SECONDS))
+
+
+def _is_starter(path):
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return any(line.split()[:2] in _IMPORTS for line in lines if "import" in line)
 
 
 @pytest.fixture(autouse=True)

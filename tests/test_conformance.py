@@ -8,8 +8,19 @@ from conformance_cases import CASES
 from modelmedic import rooms
 from modelmedic.testing.conformance import conformance, missing
 
+# They are carried out by the operation of others that run always; minutes each, by -m full.
+FULL_ONLY = frozenset(
+    {
+        "install_from_alternative_index",
+        "install_from_wheelhouse",
+        "recreate_environment",
+        "settle_duplicates",
+    }
+)
+
 for _case in CASES:
-    globals()[f"test_{_case.recovery}"] = pytest.mark.slow(conformance(_case))
+    _when = pytest.mark.full if _case.recovery in FULL_ONLY else pytest.mark.slow
+    globals()[f"test_{_case.recovery}"] = _when(conformance(_case))
     globals()[f"test_{_case.recovery}_in_full"] = pytest.mark.full(conformance(_case, full=True))
 
 
