@@ -236,5 +236,5 @@ def test_the_examples_of_the_page_run(tmp_path):
     lines = done.stdout.splitlines()
     assert lines[0].endswith("of t5.pth, token ***")
     assert lines[1] == "network"
-    assert lines[-2:] == ["fetching part 0", "fetching part 1"]
+    assert done.stdout.count("fetching part") == 2
     assert len(list(read(tmp_path / "errors.jsonl"))) == 1

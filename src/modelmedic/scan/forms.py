@@ -49,6 +49,7 @@ NONE = Form(Shape.NONE)
 _DICTS = frozenset({"dict", "Dict", "typing.Dict"})
 _OPTIONALS = frozenset({"Optional", "typing.Optional"})
 _UNIONS = frozenset({"Union", "typing.Union"})
+_MAX_PARTS = 50  # names joined by dots; code has five
 _MAX_DEPTH = 20  # of an annotation; hostile code nests without end
 
 
@@ -56,6 +57,8 @@ def dotted(node: ast.AST | None) -> str:
     """Return "a.b.c" for names joined by dots, "" for everything else."""
     parts: list[str] = []
     while isinstance(node, ast.Attribute):
+        if len(parts) > _MAX_PARTS:  # asked of each of its nodes, a long chain would take minutes
+            return ""
         parts.append(node.attr)
         node = node.value
     if not isinstance(node, ast.Name):
