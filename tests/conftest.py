@@ -50,6 +50,19 @@ def _is_starter(path):
     return any(line.split()[:2] in _IMPORTS for line in lines if "import" in line)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _own_temporary_root(tmp_path_factory):
+    """Give the pytests that tests start a place of their own for their temporary folders.
+
+    Each pytest that ends removes all but the newest three trees of its place: in ours it would
+    have to remove what this suite and the one before it left, and take minutes over it.
+    """
+    # Read once by this process, above, for its own folders.
+    os.environ["PYTEST_DEBUG_TEMPROOT"] = str(tmp_path_factory.mktemp("children"))
+    yield
+    del os.environ["PYTEST_DEBUG_TEMPROOT"]
+
+
 @pytest.fixture(autouse=True)
 def _own_state(tmp_path_factory, monkeypatch):
     """Give each test its own state folder and keep the caller's settings out."""

@@ -48,14 +48,18 @@ def make_facts(place: Path, profile: Profile | None = None, **overrides) -> Fact
 def child_env(**extra: str) -> dict[str, str]:
     """Return our environment for a child without anything that steers pytest or modelmedic.
 
-    The one thing said to its pytest: leave Hypothesis out. It is ours, no person's environment has
-    it, and its plugin imports all of it at the end of a run: a sixth of what a short one takes.
+    Where its pytest has its temporary folders stays said (see conftest.py). One thing is added:
+    leave Hypothesis out. It is ours, no person's environment has it, and its plugin imports all of
+    it at the end of a run: a sixth of what a short one takes.
     """
     env = {
         key: value
         for key, value in os.environ.items()
-        if not key.startswith(("PYTEST_", "MODELMEDIC_", "COV_"))
-        and key not in {"PYTHONPATH", "VIRTUAL_ENV"}
+        if (
+            not key.startswith(("PYTEST_", "MODELMEDIC_", "COV_"))
+            and key not in {"PYTHONPATH", "VIRTUAL_ENV"}
+        )
+        or key == "PYTEST_DEBUG_TEMPROOT"
     }
     return env | {"PYTEST_ADDOPTS": "-p no:hypothesispytest"} | extra
 
