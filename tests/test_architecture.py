@@ -22,7 +22,7 @@ HEAVY = {
 # A module may import its own layer and those before it. A new module gets its line here, which is
 # the moment to think about where it belongs.
 LAYERS = (
-    ("", "caller", "deeds", "errors", "jsonshape", "lazy", "masking", "text"),
+    ("", "caller", "deeds", "errors", "jsonshape", "lazy", "masking", "pseudonyms", "text"),
     # What interrupts a block ends its children; the limits name it.
     (
         *("commands", "purity", "rooms", "bootstrap"),
@@ -63,6 +63,9 @@ LAYERS = (
         "endings",
         "runs",
         "reliability",  # its engine runs the checks, and reads their record
+        "reporter",
+        "bundle",
+        "fleet",
     ),
     ("entry", "cli", "__main__"),
 )

@@ -1,0 +1,1 @@
+"""The Health Reporter: what the history says about installations, and what follows from it."""
