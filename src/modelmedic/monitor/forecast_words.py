@@ -13,9 +13,9 @@ from modelmedic.text import duration, printable, size
 
 _DAY = 86400.0
 _CRITICAL_SECONDS = 900.0  # what is full in a quarter of an hour leaves no time for coffee
-_FAST = (5.0, 60.0, 600.0)  # windows of 5 min, 1 h, 10 h
+_FAST = (5.0, 30.0, 180.0, 900.0)  # windows of 5 min, 30 min, 3 h, 15 h
 # A leak is slow, and loading a model is none: 14 GB from a disk of 100 MB/s take 140 s.
-_SLOW = (15.0, 120.0, 900.0)  # windows of 15 min, 2 h, 15 h
+_SLOW = (15.0, 90.0, 600.0)  # windows of 15 min, 90 min, 10 h
 
 
 @dataclass(frozen=True, slots=True)
