@@ -128,22 +128,27 @@ def issue(
 ) -> PotentialIssue:
     """Return a forecast as what the monitor tells."""
     left = forecast.likely_at - forecast.now
-    happens = kind.happens.format(subject=printable(subject))
-    state = f"{amount(kind, forecast.value)} now"
-    if forecast.limit:
-        state += f", the limit is {amount(kind, forecast.limit)}"
     return PotentialIssue(
         key=f"{kind.name}[{subject}]",
         kind="prediction",
         severity="critical" if left < _CRITICAL_SECONDS else "warning",
         subject=series,
-        what=f"{happens[0].upper()}{happens[1:]} {forecast.when()}: {state}.",
+        what=sentence(kind, subject, forecast),
         why=reason(kind, forecast),
         command=kind.command,
         since=since,
         expected_at=forecast.expected_at,
         failure_id=kind.failure_id,
     )
+
+
+def sentence(kind: Kind, subject: str, forecast: Forecast) -> str:
+    """Return what will be and when, with the numbers of today."""
+    happens = kind.happens.format(subject=printable(subject))
+    state = f"{amount(kind, forecast.value)} now"
+    if forecast.limit:
+        state += f", the limit is {amount(kind, forecast.limit)}"
+    return f"{happens[:1].upper()}{happens[1:]} {forecast.when()}: {state}."
 
 
 def reason(kind: Kind, forecast: Forecast) -> str:

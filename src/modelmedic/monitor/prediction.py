@@ -52,7 +52,7 @@ class Window:
         self._ends = -math.inf
 
     def add(self, at: float, value: float, limit: float) -> None:
-        """Take a value; the moments go forward, one that does not is passed over.
+        """Take a value; one that is a little late is passed over, a clock set back begins anew.
 
         Args:
             at: Seconds since the epoch.
@@ -60,7 +60,9 @@ class Window:
             limit: Whose arrival is of interest: what is far from it costs next to nothing.
         """
         if self._bucket and at < self._bucket[-1][0]:
-            return
+            if self._bucket[-1][0] - at <= _GAP_BUCKETS * self.bucket_seconds:
+                return
+            self.clear()
         if at >= self._ends:
             if self._bucket:
                 self._close(limit)
@@ -105,7 +107,7 @@ class Window:
 
 
 class Predictor:
-    """Forecasts one series against its limit; bounded memory (about 20 KB).
+    """Forecasts one series against its limit; bounded memory (about 40 KB).
 
     Args:
         kind: Name of an entry of `modelmedic.monitor.forecast_words.KINDS`: "disk_full",
@@ -144,6 +146,11 @@ class Predictor:
         self._turns.told(gap, forecast.latest_at)
         return None if self._turns.is_usual(gap) else forecast
 
+    def sentence(self, now: float) -> str:
+        """Return the forecast in words, also of what is no trouble: a download; empty for none."""
+        forecast = self.forecast(now)
+        return words.sentence(self.kind, self.subject, forecast) if forecast else ""
+
     def unproven(self, now: float) -> Forecast | None:
         """Return what would be forecast without a track record; for back-tests."""
         return self._earliest(now, self._windows)
@@ -174,10 +181,10 @@ class Predictor:
 
     def _of_window(self, window: Window, now: float) -> Forecast | None:
         slope = window.slope
-        if slope is None or not self._windows[0].points:
+        if slope is None:
             return None
         # From the newest value on: the last point of a long window may be old.
-        at, value = self._windows[0].points[-1]
+        at, value = max(each.points[-1] for each in self._windows if each.points)
         gap = self.limit - value
         if gap * self.kind.direction <= 0 or slope.per_second * self.kind.direction <= 0:
             return None

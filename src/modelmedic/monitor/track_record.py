@@ -103,7 +103,8 @@ class TurningPoints:
 
     Logs that are rotated and jobs that come and go have trends that end: a forecast of each was
     false. After two such, a forecast is told only where the series is nearer to the limit, by a
-    quarter, than where it usually turned (the median of the last five). Memory: five numbers and one open forecast.
+    quarter, than where it usually turned (the median of the last five). Memory: five numbers and
+    one open forecast.
     """
 
     __slots__ = ("_due", "_nearest", "_turns")
