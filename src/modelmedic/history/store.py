@@ -11,10 +11,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from modelmedic import pseudonyms
-from modelmedic.errors import CannotTell, ModelmedicError
+from modelmedic.errors import ModelmedicError
 from modelmedic.history import database, heals, latest, retention, rows
 from modelmedic.history.rows import Rows
+from modelmedic.inventory import machine_name
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -101,6 +101,20 @@ class History:
     def close(self) -> None:
         """Close the file; twice is once."""
         self.connection.close()
+
+    def begin_anew(self, why: str) -> None:
+        """Set the file aside, because it is damaged, and go on with a new one."""
+        path = self.state_dir / database.NAME
+        self.connection.close()
+        try:
+            aside = database.set_aside(path, self.clock).name
+        except OSError as error:
+            aside = f"nothing ({error.strerror})"
+        found = database.opened(self.state_dir, is_read_only=False, clock=self.clock)
+        self.connection, self.is_kept = found.connection, found.is_kept
+        self.trouble = found.trouble or database.set_aside_words(path, why, aside)
+        self._checks.clear()
+        self._snapshots.clear()
 
     # -- runs ----------------------------------------------------------------------------------
 
@@ -223,7 +237,7 @@ class History:
     def own_name(self) -> str:
         """Return the stand-in for this machine's name; equal on every run with this folder."""
         if not self._own_name:
-            self._own_name = own_machine_name(self.state_dir) or OWN_MACHINE
+            self._own_name = machine_name(self.state_dir) or OWN_MACHINE
         return self._own_name
 
     def own_machine(self) -> int:
@@ -368,16 +382,3 @@ class History:
             row = self.connection.execute("SELECT id FROM check_name WHERE name = ?", (name,))
             number = self._checks[name] = int(row.fetchone()["id"])
         return number
-
-
-def own_machine_name(state_dir: Path) -> str:
-    """Return the stand-in for this machine; "" where no key for it can be had."""
-    import platform
-
-    from modelmedic.machine_id import machine_id
-
-    try:
-        key = pseudonyms.local_key(state_dir)
-    except CannotTell:
-        return ""
-    return pseudonyms.token(key, "machine", machine_id() or platform.node())
