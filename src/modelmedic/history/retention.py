@@ -88,7 +88,6 @@ def apply(connection: sqlite3.Connection, now: float, limits: Limits = LIMITS) -
         (limits.most_runs,),
     )
     _by_size(connection, limits)
-    drop_orphans(connection)
     connection.execute("INSERT OR REPLACE INTO upkeep VALUES ('retention', ?)", (now,))
 
 
