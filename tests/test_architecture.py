@@ -60,6 +60,7 @@ LAYERS = (
         "changes",
         "summary",
         "support",
+        "sparkline",
         "endings",
         "runs",
         "reliability",  # its engine runs the checks, and reads their record
