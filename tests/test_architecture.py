@@ -61,6 +61,7 @@ LAYERS = (
         "summary",
         "support",
         "sparkline",
+        "resource_log",
         "endings",
         "runs",
         "reliability",  # its engine runs the checks, and reads their record
