@@ -62,6 +62,8 @@ LAYERS = (
         "support",
         "sparkline",
         "resource_log",
+        "timeline",
+        "inventory_rows",
         "endings",
         "runs",
         "reliability",  # its engine runs the checks, and reads their record

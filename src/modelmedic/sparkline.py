@@ -56,6 +56,11 @@ def svg(
     )
 
 
+def words(points: Iterable[Sequence[float | None]], unit: str = "") -> str:
+    """Return what the chart of these points says, for whoever does not see it."""
+    return _summary([value for part in _parts(points) for _at, value in part], unit)
+
+
 def amount(value: float, unit: str) -> str:
     """Return a value with its unit as people read it: "1.5 GiB", "3.0 MiB/s", "42 %"."""
     if unit in {"bytes", "bytes/s"} and abs(value) < _MOST_DIGITS:
