@@ -148,7 +148,7 @@ class Browser:
     @contextlib.contextmanager
     def page(
         self, file: Path, *, has_scripts: bool = True, scheme: str = "light",
-        width: int = 1000, height: int = 1400,
+        media: str = "screen", width: int = 1000, height: int = 1400,
     ) -> Iterator[Page]:  # fmt: skip
         """Open a file in a tab of its own and wait until it is loaded."""
         target = self.pipe.ask("Target.createTarget", url="about:blank")["targetId"]
@@ -156,7 +156,7 @@ class Browser:
         page = Page(self.pipe, attached["sessionId"])
         for domain in ("Page", "Runtime", "Log", "Network", "Audits"):
             page.ask(f"{domain}.enable")
-        page.ask("Emulation.setEmulatedMedia",
+        page.ask("Emulation.setEmulatedMedia", media=media,
                  features=[{"name": "prefers-color-scheme", "value": scheme}])  # fmt: skip
         page.ask("Emulation.setDeviceMetricsOverride", width=width, height=height,
                  deviceScaleFactor=1, mobile=False)  # fmt: skip

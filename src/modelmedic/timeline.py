@@ -41,6 +41,7 @@ class Timeline:
     whole_seconds: float
     told: str
     named: tuple[tuple[Bar, str], ...]
+    has_repairs: bool
 
 
 def of(findings: Iterable[Mapping[str, Any]], whole_seconds: float) -> Timeline | None:
@@ -53,7 +54,7 @@ def of(findings: Iterable[Mapping[str, Any]], whole_seconds: float) -> Timeline 
     bars = sorted((bar for f in findings if (bar := _bar(f))), key=lambda bar: bar.started)
     if not bars:
         return None
-    whole = max(whole_seconds, max(bar.end for bar in bars), 0.001)
+    whole = max(whole_seconds, 0.001, *(bar.end for bar in bars))
     longest = sorted(bars, key=lambda bar: -bar.seconds)
     named = [bar for bar in longest[:_MOST_NAMED] if bar.seconds >= _LEAST_SECONDS]
     return Timeline(
@@ -61,6 +62,7 @@ def of(findings: Iterable[Mapping[str, Any]], whole_seconds: float) -> Timeline 
         whole,
         _told(bars, named, whole),
         tuple((bar, _drawing(_rects([(0, bar)], whole), 1)) for bar in named),
+        any(bar.repair_seconds for bar in bars),
     )
 
 
@@ -79,16 +81,17 @@ def _told(bars: Sequence[Bar], named: Sequence[Bar], whole: float) -> str:
     if first >= _LEAST_SECONDS:
         parts.append(f"The first began after {duration(first)}.")
     if whole - last >= _LEAST_SECONDS:
-        parts.append(f"After the last one came {duration(whole - last)} for the end of the run.")
+        parts.append(f"The last ended {duration(whole - last)} before the run did.")
     if not named:
         parts.append(f"None took longer than {duration(_LEAST_SECONDS)}.")
-    rest = bars_left(bars, named)
+    rest = _others(bars, named)
     if named and rest:
-        parts.append(f"All {len(rest)} not named: {duration(sum(bar.seconds for bar in rest))}.")
+        spent = duration(sum(bar.seconds for bar in rest))
+        parts.append(f"The {len(rest)} that are not named took {spent} together.")
     return " ".join(parts)
 
 
-def bars_left(bars: Sequence[Bar], named: Sequence[Bar]) -> list[Bar]:
+def _others(bars: Sequence[Bar], named: Sequence[Bar]) -> list[Bar]:
     """Return the bars that are not named."""
     known = set(map(id, named))
     return [bar for bar in bars if id(bar) not in known]
