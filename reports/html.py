@@ -56,7 +56,7 @@ _EXITS = {
 
 _BAD = frozenset({Outcome.FAILED.value, Outcome.UNKNOWN.value})
 _PLAIN = {None: "none", True: "yes", False: "no"}
-_MOST_TEXT = 4000  # characters of one text on the page; report.json has all of it
+_MOST_TEXT = 2000  # characters of one text on the page; report.json has all of it
 _MOST_CODES = 20  # commands in one text; more is no sentence of ours
 _MOST_AREA = 60
 
@@ -75,6 +75,9 @@ _AFTER = """
 </div>
 </details>
 """
+# A button of pytest-html that is hidden in a finished report; the policy forbids it, and a browser
+# would complain of it.
+_INLINE = b' onclick="location.reload()"'
 _SCRIPT = re.compile(rb"<script>(.*?)</script>", re.DOTALL)
 _BODY = re.compile(rb"<body[^>]*>")
 
@@ -110,9 +113,20 @@ def on_top_of(below: bytes, record: Mapping[str, Any]) -> tuple[bytes | memoryvi
         view[start:rest],
         _encoded(block(record)),
         _encoded(_BEFORE.format(counted(len(record["findings"]), "check"))),
-        view[rest:footer],
+        *_without(_INLINE, below, rest, footer),
         _encoded(_AFTER),
         view[footer:],
+    )
+
+
+def _without(words: bytes, page: bytes, start: int, end: int) -> tuple[memoryview, memoryview]:
+    """Return a part of a page in two views, without the first of these words in it."""
+    view = memoryview(page)
+    place = page.find(words, start, end)
+    return (
+        (view[start:place], view[place + len(words) : end])
+        if place >= 0
+        else (view[start:end], view[:0])
     )
 
 
@@ -122,6 +136,9 @@ def block(record: Mapping[str, Any]) -> str:
         {**finding, "anchor": f"mm-{n}", "place": finding["area"][:_MOST_AREA]}
         for n, finding in enumerate(record["findings"], 1)
     ]
+    for finding in findings:
+        is_repaired = finding["outcome"] == "healed" and _with_attempts([finding], planned=False)
+        finding["has_article"] = finding["outcome"] in _BAD or bool(is_repaired)
     groups = {outcome.value: [] for outcome in _ORDER}  # type: dict[str, list[dict[str, Any]]]
     waiting: dict[str, list[dict[str, Any]]] = {}
     for finding in findings:

@@ -55,8 +55,8 @@ def svg(
     return (
         f'<svg class="mm-spark" role="img" width="{width:d}" height="{height:d}" '
         f'viewBox="0 0 {width:d} {height:d}" fill="none" stroke="currentColor" stroke-width="1.5" '
-        f'preserveAspectRatio="none" stroke-linejoin="round" stroke-linecap="round"><title>{name}</title>'
-        f"<desc>{words}</desc>{line}</svg>"
+        f'preserveAspectRatio="none" stroke-linejoin="round" stroke-linecap="round">'
+        f"<title>{name}</title><desc>{words}</desc>{line}</svg>"
     )
 
 

@@ -62,7 +62,7 @@ def fact(name: str, value: object) -> tuple[str, object]:
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if not words or not is_number or unit not in {"bytes", "seconds"}:
         return name.replace("_", " "), value
-    if not abs(value) < _MOST:  # type: ignore[arg-type, operator]  # nan, infinite, or nonsense
+    if not abs(value) < _MOST:  # type: ignore[arg-type]  # nan, infinite, or nonsense
         return name.replace("_", " "), value
     told = f"{value:,} bytes" if unit == "bytes" else duration(float(value))  # type: ignore[arg-type]
     return words.replace("_", " "), told
