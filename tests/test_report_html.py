@@ -218,3 +218,60 @@ def test_a_page_of_another_make_still_lies_below_our_block(below):
     page = b"".join(parts).decode()
     start = page.index('<section class="mm"')
     assert below.removeprefix("<body>") in page[start:]
+
+
+# -- colours -------------------------------------------------------------------------------------
+
+ON = {  # on what each text or mark stands; 4.5 for text, 3 for marks. Source: WCAG 2.2, 1.4.3, 1.4.11
+    "ink": ("page", "panel", "code", "good-page", "bad-page"), "soft": ("page", "panel"),
+    "link": ("page", "panel"), "tag-ink": OUTCOMES,
+}  # fmt: skip
+MARKS = {
+    **dict.fromkeys((*OUTCOMES, "link"), ("panel",)), "edge": ("page", "panel"),
+    "good": ("page", "good-page"), "bad": ("page", "bad-page"),
+}  # fmt: skip
+CSS = (rooms.room("reports") / "templates" / "block.css").read_text(encoding="utf-8")
+
+
+def luminance(colour: str) -> float:
+    """Source: WCAG 2.2, relative luminance."""
+    parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    red, green, blue = (p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def contrast(one: str, other: str) -> float:
+    lights = sorted((luminance(one), luminance(other)))
+    return (lights[1] + 0.05) / (lights[0] + 0.05)
+
+
+def test_the_contrast_is_computed_as_the_standard_says():
+    assert contrast("#ffffff", "#000000") == pytest.approx(21)
+    assert contrast("#777777", "#ffffff") == pytest.approx(4.48, abs=0.01)
+
+
+@pytest.mark.parametrize("scheme", [0, 1], ids=["light", "dark"])
+def test_all_text_can_be_read_and_each_mark_be_seen(scheme):
+    roots = re.findall(r"(?s):root \{(.*?)\}", CSS)
+    assert len(roots) == 2
+    colours = dict(re.findall(r"--mm-([\w-]+): (#[0-9a-f]{6})", roots[scheme]))
+    weak = [
+        (front, back, round(contrast(colours[front], colours[back]), 2))
+        for least, pairs in ((4.5, ON), (3, MARKS))
+        for front, backs in pairs.items()
+        for back in backs
+        if contrast(colours[front], colours[back]) < least
+    ]
+    assert weak == []
+
+
+def test_no_colour_stands_outside_the_table_that_is_judged():
+    rules = re.sub(r"(?s):root \{.*?\}", "", CSS)
+    known = {
+        line for line in rules.splitlines() if re.search(r"#[0-9a-f]{3,8}\b|rgb|opacity", line)
+    }
+    assert [line.split()[0] for line in known] == [".mm-scroll"], "pytest-html's own, always light"
+    named = set(re.findall(r"var\(--mm-([\w-]+)\)", CSS))
+    assert named <= set(ON) | set(MARKS) | {back for backs in ON.values() for back in backs} | {
+        "line"
+    }

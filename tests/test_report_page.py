@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import json
 import re
 
@@ -119,16 +120,15 @@ def test_search_and_filters_work_by_keyboard_alone(many, chromium):
     with chromium.page(many) as page:
         page.run(f"{SEARCH}.focus()")
         page.write("x.14")
-        until(page, f"{STATUS}.startsWith('10 of')")
-        assert page.run(STATUS) == "10 of 350 findings shown."
-        assert page.run(SHOWN).split() == sorted(
-            (f"x.{n}" for n in range(140, 150)), key=lambda x: (int(x[2:]) % 7, x)
-        )
+        until(page, f"{STATUS}.startsWith('11 of')")
+        assert page.run(STATUS) == "11 of 350 findings shown."
+        expected = sorted([0, *range(140, 150)], key=lambda n: (n % 7, n))  # 0: 142 waits on it
+        assert page.run(SHOWN).split() == [f"x.{n:03}" for n in expected]
         for _ in range(3):  # area, Show all, first outcome
             page.press("Tab", 9)
         page.press(" ", 32, " ")
-        until(page, f"{STATUS}.startsWith('2 of')")
-        assert page.run(SHOWN) == "x.140 x.147", "failed ones alone"
+        until(page, f"{STATUS}.startsWith('3 of')")
+        assert page.run(SHOWN) == "x.000 x.140 x.147", "failed ones alone"
         page.run(f"{SEARCH}.focus()")
         page.press("Escape", 27)
         until(page, f"{STATUS}.startsWith('All')")
@@ -225,11 +225,15 @@ def test_the_keyboard_reaches_all_and_shows_where_it_is(many, chromium):
         assert page.run("document.activeElement.className") == "mm-skip"
         assert page.run("document.activeElement.getBoundingClientRect().left") > 0
         reached = []
-        for _ in range(9):
+        for _ in range(6):
             page.press("Tab", 9)
-            reached.append(page.run("document.activeElement.textContent.slice(0, 20)"))
+            reached.append(page.run("document.activeElement.textContent"))
             assert page.run("getComputedStyle(document.activeElement).outlineWidth") == "3px"
-    assert reached[:2] == ["What is wrong", "What was repaired"[:20]] or "All findings" in reached
+    assert reached[:5] == [
+        "What is wrong", "All findings", "Where the time went", "The machine meanwhile",
+        "What was examined",
+    ]  # fmt: skip
+    assert reached[5].startswith("50 checks waited on it")
 
 
 def test_a_screen_reader_hears_parts_headings_and_names(many, chromium):
@@ -247,7 +251,7 @@ def test_a_screen_reader_hears_parts_headings_and_names(many, chromium):
     levels = [rest["level"] for role, _name, rest in heard if role == "heading"]
     assert levels[0] == 1
     assert levels.count(1) == 1
-    assert all(after - before <= 1 for before, after in zip(levels, levels[1:], strict=False))
+    assert all(after - before <= 1 for before, after in itertools.pairwise(levels))
     named = {"image", "img", "searchbox", "combobox", "checkbox", "button", "link", "table"}
     unnamed = [role for role, name, _rest in heard if role in named and not name.strip()]
     assert [role for role in unnamed if role != "table"] == []

@@ -48,7 +48,7 @@ class ResourceLog:
     Args:
         started_at: When the run began, in seconds of the time of day.
         disk: A path on the file system of the install; None: none is read.
-        interval_seconds: Between two readings at first.
+        interval_seconds: Between two readings; it doubles when the series are full.
         read: Takes readings; for tests. None: from the machine.
     """
 
@@ -62,7 +62,7 @@ class ResourceLog:
     ) -> None:
         self._offset = time.time() - started_at - time.monotonic()
         self._disk = disk
-        self._interval = interval_seconds
+        self.interval_seconds = interval_seconds
         self._read = read
         self._ending = threading.Event()
         self._lock = threading.Lock()
@@ -96,12 +96,12 @@ class ResourceLog:
             for key, series in self._series.items():
                 series.points.append((round(max(at, 0.0), 1), values.get(key)))
             if len(self._series["cpu"].points) >= MOST_POINTS:
-                self._interval *= 2
+                self.interval_seconds *= 2
                 for series in self._series.values():
                     series.halve()
 
     def _work(self) -> None:
-        while not self._ending.wait(self._interval):
+        while not self._ending.wait(self.interval_seconds):
             read = self._read = self._read or Machine(self._disk).read
             with contextlib.suppress(Exception):  # a chart is not worth a run
                 self.add(time.monotonic() + self._offset, read())
