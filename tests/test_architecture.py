@@ -63,6 +63,10 @@ LAYERS = (
         "changes",
         "summary",
         "support",
+        "sparkline",
+        "resource_log",
+        "timeline",
+        "inventory_rows",
         "endings",
         "runs",
         "reliability",  # its engine runs the checks, and reads their record
