@@ -23,7 +23,7 @@ HEAVY = {
 # the moment to think about where it belongs.
 LAYERS = (
     (
-        *("", "caller", "deeds", "errors", "jsonshape", "lazy", "machine_id", "masking"),
+        *("", "caller", "deeds", "errors", "jsonshape", "lazy", "machine_id"),
         *("pseudonyms", "text"),
     ),
     # What interrupts a block ends its children; the limits name it.
@@ -33,6 +33,7 @@ LAYERS = (
     ),
     ("profile.model", "context", "findings", "testing"),
     ("facts",),
+    ("masking", "leaks"),  # what is masked is read from the files of this machine
     ("profile", "compat", "needs", "selection", "discovery", "forecast", "scan", "inventory"),
     (
         "operations",
