@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 
+from modelmedic.monitor.interfaces import PotentialIssue
 from modelmedic.text import quoted
 
 # Of each advice: the checks that look closer; what has none is in `Advice.command`.
 _CHECKS = {
-    "memory": "memory",
-    "disk": "disk",
-    "system": "system",
-    "gpu": "hardware",
-    "network": "network",
-    "weights": "weights",
-    "install": "install",
+    "memory": "system.memory",
+    "disk": "disk.space",
+    "inodes": "disk.inodes",
+    "gpu": "hardware.gpu",
 }
 COMMANDS = frozenset({*_CHECKS, "kernel-log", "open-files", "process", ""})
+_OURS = "modelmedic "
 
 
 class Advice:
@@ -28,7 +28,8 @@ class Advice:
     """
 
     def __init__(self, invoked_as: str, install_dir: str = "") -> None:
-        self._invoked_as, self._install_dir = invoked_as, install_dir
+        self._invoked_as = invoked_as
+        self._where = f" --install-dir={quoted(install_dir)}" if install_dir else ""
 
     def command(self, advice: str, subject: str = "") -> str:
         """Return the command for a key of `COMMANDS`; empty where none helps.
@@ -38,15 +39,31 @@ class Advice:
             subject: A process number, where it is about one.
         """
         if advice in _CHECKS:
-            where = f" --install-dir={quoted(self._install_dir)}" if self._install_dir else ""
-            return f"{self._invoked_as} check -k {_CHECKS[advice]}{where}"
+            return self._ours(f"check --checks={_CHECKS[advice]}")
         if advice == "kernel-log" and sys.platform.startswith("linux"):
             return "journalctl -k -g 'Out of memory' -n 20"
-        if advice == "open-files" and subject.isdigit():
-            return f"lsof -p {subject}" if sys.platform != "win32" else ""
+        if advice == "open-files":
+            return _open_files(subject)
         if advice == "process" and subject.isdigit():
             return _process(subject)
         return ""
+
+    def in_form(self, issue: PotentialIssue) -> PotentialIssue:
+        """Return an issue whose command, if it is one of ours, is as the person types it."""
+        if not issue.command.startswith(_OURS):
+            return issue
+        return replace(issue, command=self._ours(issue.command.removeprefix(_OURS)))
+
+    def _ours(self, arguments: str) -> str:
+        return f"{self._invoked_as} {arguments}{self._where}"
+
+
+def _open_files(pid: str) -> str:
+    if sys.platform == "win32":
+        return ""
+    if not pid.isdigit():
+        return "cat /proc/sys/fs/file-nr"
+    return f"ls -l /proc/{pid}/fd" if sys.platform.startswith("linux") else f"lsof -p {pid}"
 
 
 def _process(pid: str) -> str:

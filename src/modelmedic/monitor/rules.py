@@ -53,8 +53,8 @@ RULES = (
         what="{percent} of the disk of {subject} are free.",
         why="A download or an install that needs more ends with \"No space left on device\".",
         advice="disk",
-        source="Prometheus node-mixin, fsSpaceAvailableWarningThreshold 5; above 50 GiB the largest "
-        "model of our profiles still fits (Wan 2.2: up to 126 GB in parts of 10 GB)",
+        source="Prometheus node-mixin, fsSpaceAvailableWarningThreshold 5; and where 50 GiB are free "
+        "the 5B variant of Wan 2.2 (34 GiB) fits, whatever part of the disk that is",
     ),
     Rule(
         key="disk_full", series="disk.free_ratio*", is_above=False, limit=0.03, clear=0.04,
@@ -70,7 +70,7 @@ RULES = (
         for_seconds=30, severity="warning",
         what="{percent} of the file entries of {subject} are free.",
         why="At none, no file can be made, whatever space is left.",
-        advice="disk",
+        advice="inodes",
         source="kubelet's eviction signal nodefs.inodesFree<5%",
     ),
     Rule(
@@ -94,7 +94,7 @@ RULES = (
         for_seconds=10, severity="critical",
         what="{percent} of the open files that the whole system allows are used.",
         why="At all of them no program can open a file.",
-        advice="system",
+        advice="open-files",
         source="Prometheus node-mixin, NodeFileDescriptorLimit: critical at 90 %",
     ),
     Rule(

@@ -17,7 +17,7 @@ class Settings:
         parent: The process that it ends with.
         interval_seconds: From one sample to the next.
         disks: Paths whose file systems are watched.
-        trees: Processes watched with all they start: (number, seconds since the epoch of its start).
+        trees: Numbers of processes watched with all they start.
         logs: Files whose new lines are read.
         install_dir: For the commands that are named; empty for none.
         invoked_as: What a command to run begins with: "modelmedic".
@@ -31,7 +31,7 @@ class Settings:
     parent: int
     interval_seconds: float = 1.0
     disks: tuple[str, ...] = ()
-    trees: tuple[tuple[int, float], ...] = ()
+    trees: tuple[int, ...] = ()
     logs: tuple[str, ...] = ()
     install_dir: str = ""
     invoked_as: str = "modelmedic"
@@ -48,8 +48,7 @@ class Settings:
         """Return the settings of one line."""
         limit = told.pop("memory_limit")
         lists = {name: tuple(value) for name, value in told.items() if isinstance(value, list)}
-        trees = tuple((int(pid), float(began)) for pid, began in told.pop("trees"))
         return cls(
-            **{**told, **lists, "trees": trees},
+            **{**told, **lists},
             memory_limit=None if limit is None else (limit[0], limit[1], limit[2]),
         )

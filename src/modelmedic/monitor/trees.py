@@ -33,12 +33,12 @@ class Trees:
     """Reads some process trees; a process that got a number anew is not taken for the old one.
 
     Args:
-        chosen: Numbers of their roots and when each started.
+        chosen: Numbers of their roots.
         without: Numbers of processes that are never counted: the monitor itself.
     """
 
     def __init__(
-        self, chosen: tuple[tuple[int, float], ...], *, without: frozenset[int] = frozenset()
+        self, chosen: tuple[int, ...], *, without: frozenset[int] = frozenset()
     ) -> None:
         import psutil
 
@@ -46,15 +46,11 @@ class Trees:
         self._without = without
         self._trees: list[_Tree] = []
         self.blind: dict[str, str] = {}
-        self.ended: list[str] = []
-        for pid, began in chosen:
+        for pid in chosen:
             try:
-                root = psutil.Process(pid)
-                if began and abs(root.create_time() - began) > 1:  # ticks, and a clock that was set
-                    raise psutil.NoSuchProcess(pid)
-                self._trees.append(_Tree(root, str(pid)))
-            except psutil.Error as error:
-                self._end(str(pid), error)
+                self._trees.append(_Tree(psutil.Process(pid), str(pid)))
+            except psutil.Error:
+                self.blind[str(pid)] = f"There is no process {pid}."
 
     def read(self, now: float) -> dict[str, float]:
         """Return the readings of all trees that still run."""
@@ -62,16 +58,12 @@ class Trees:
         for tree in list(self._trees):
             try:
                 found |= self._read(tree, now)
-            except self._psutil.Error as error:
+            except self._psutil.AccessDenied:
+                self.blind[tree.label] = f"Process {tree.label} may not be looked at by this user."
+            except self._psutil.Error:  # it has ended
                 self._trees.remove(tree)
-                self._end(tree.label, error)
+                self.blind.pop(tree.label, None)
         return found
-
-    def _end(self, label: str, error: Exception) -> None:
-        if isinstance(error, self._psutil.AccessDenied):
-            self.blind[label] = f"Process {label} is another user's; it may not be looked at."
-        else:
-            self.ended.append(label)
 
     def _read(self, tree: _Tree, now: float) -> dict[str, float]:
         if not tree.root.is_running() or tree.root.status() == self._psutil.STATUS_ZOMBIE:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from modelmedic.monitor.alerts import Alert, Alerts, clipped
@@ -60,6 +60,7 @@ class Watch:
         keeper: Keeps alerts and minutes.
         since: When it began, seconds since the epoch.
         blind: What is known from the beginning not to be seen.
+        in_form: Puts the command of an issue into the form the person uses.
     """
 
     def __init__(
@@ -70,7 +71,9 @@ class Watch:
         *,
         since: float,
         blind: Sequence[str] = (),
+        in_form: Callable[[PotentialIssue], PotentialIssue] = lambda issue: issue,
     ) -> None:
+        self._in_form = in_form
         self._sources, self._judges, self._keeper = sources, judges, keeper
         self._since = self._at = since
         self._first_blind = tuple(blind)
@@ -93,7 +96,11 @@ class Watch:
             readings |= source.read(now)
         self._at, self._readings = wall, readings
         self.series.add(now, readings)
-        issues = [issue for judge in self._judges for issue in judge.step(now, wall, readings)]
+        issues = [
+            self._in_form(issue)
+            for judge in self._judges
+            for issue in judge.step(now, wall, readings)
+        ]
         told = self._alerts.step(now, wall, issues)
         self._keeper.add_alerts(told)
         self._keeper.add_minutes(self._minutes.add(wall, readings))

@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from modelmedic.errors import CannotTell
 from modelmedic.monitor.alerts import Alert
 from modelmedic.monitor.series import Minute
 
@@ -158,9 +159,7 @@ class Writer:
         if time.monotonic() < self._again_at:
             return
         try:
-            history = self._history = self._history or self._open(self._state_dir)
-            if history.trouble:
-                self._troubles["history"] = history.trouble
+            history = self._history = self._history or self._opened()
             if kind == "alert":
                 history.add_alert(**_row(value))
             elif kind == "minutes":
@@ -168,13 +167,32 @@ class Writer:
             else:
                 history.add_component_metrics(value)
             self.rows += 1 if kind == "alert" else len(value)
-        except (sqlite3.Error, OSError) as error:
-            self._troubles["history"] = f"The history in {self._state_dir} takes nothing: {error}."
+        except (sqlite3.Error, OSError, CannotTell) as error:
+            self._troubles["history"] = (
+                str(error)
+                if isinstance(error, CannotTell)
+                else f"The history in {self._state_dir} takes nothing: {error}."
+            )
             self._again_at = time.monotonic() + _AGAIN_SECONDS
             if self._history is not None:
                 with contextlib.suppress(sqlite3.Error):
                     self._history.close()
                 self._history = None
+
+    def _opened(self) -> History:
+        """Return the history.
+
+        Raises:
+            CannotTell: What it takes would lie in memory only, and grow there.
+        """
+        history = self._open(self._state_dir)
+        self._troubles.pop("history", None)
+        if history.trouble:
+            self._troubles["history"] = history.trouble
+        if not history.is_kept:
+            history.close()
+            raise CannotTell(history.trouble)
+        return history
 
 
 def _open_history(state_dir: Path) -> History:
