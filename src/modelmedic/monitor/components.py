@@ -77,7 +77,7 @@ class Components:
         for entry in list(told)[:_MOST]:
             name = f"{entry['component']}.{entry['operation']}"
             median = entry["median_seconds"]
-            self._rows.append((wall, *list(entry.values())[:7]))  # type: ignore[arg-type]
+            self._rows.append((wall, *list(entry.values())[:7]))
             if median is not None and (name in self._watches or len(self._watches) < _MOST):
                 self._watches.setdefault(name, Watch(name)).add(wall, median)
         del self._rows[:-_MOST]

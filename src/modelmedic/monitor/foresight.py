@@ -29,9 +29,7 @@ class Foresight:
         self._stepped_at = float("-inf")
         self._issues: list[PotentialIssue] = []
 
-    def step(
-        self, now: float, wall: float, readings: Mapping[str, float]
-    ) -> list[PotentialIssue]:
+    def step(self, now: float, wall: float, readings: Mapping[str, float]) -> list[PotentialIssue]:
         """Return what is foreseen; looked at anew every few seconds."""
         if now - self._stepped_at < _EVERY_SECONDS:
             return self._issues

@@ -52,7 +52,7 @@ class Link:
         self._process = commands.begin(_argv())
         self._changed = threading.Condition()
         self._wanted = self._number = 0
-        self._stopped = False
+        self._stopped = self._is_asking = False
         self._after = 0
         self._answer: dict[str, Any] | None = None
         self._write(settings.as_json())
@@ -69,6 +69,11 @@ class Link:
         """Return its exit code; None while it runs."""
         return self._process.poll()
 
+    @property
+    def is_over(self) -> bool:
+        """Return whether no answer will come any more."""
+        return self._stopped or not self._thread.is_alive()
+
     def ask(self, deadline_seconds: float) -> dict[str, Any] | None:
         """Return a new answer; None when none comes in time."""
         until = time.monotonic() + deadline_seconds
@@ -77,7 +82,7 @@ class Link:
             self._changed.notify_all()
             while self._number < wanted or self._is_asking:
                 left = until - time.monotonic()
-                if left <= 0 or self._is_over:
+                if left <= 0 or self.is_over:
                     return None
                 self._changed.wait(min(left, 0.2))
             return self._answer
@@ -98,12 +103,6 @@ class Link:
             if self._process.stdout is not None and not self._thread.is_alive():
                 self._process.stdout.close()
         return is_gone
-
-    @property
-    def _is_over(self) -> bool:
-        return self._stopped or not self._thread.is_alive()
-
-    _is_asking = False
 
     def _run(self) -> None:
         with contextlib.suppress(OSError, ValueError):

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from modelmedic.monitor.probes import Prober
+from modelmedic.monitor.series import Ring
 
 _CHILD = str(Path(__file__).with_name("probe_child.py"))
 _DISK_DEADLINE_SECONDS = 5.0  # `limits`: local_read
 _GPU_DEADLINE_SECONDS = 20.0  # a machine with many cards and persistence off takes 3 s for each
 _GPU_EVERY_SECONDS = 10.0
+_RATE_SECONDS = 10.0
+_MOST_DISKS = 64
 _STALE_ANSWERS = 3  # after so many that did not come, the last one is not shown any more
 _NO_LIBRARY = 12  # NVML_ERROR_LIBRARY_NOT_FOUND
 _LOST = frozenset({15, 16})  # NVML_ERROR_GPU_IS_LOST, NVML_ERROR_RESET_REQUIRED
@@ -35,6 +39,12 @@ class Looks:
         self._answers: dict[str, tuple[float, Answer]] = {}
         self.blind: dict[str, str] = {}
 
+    @property
+    def is_complete(self) -> bool:
+        """Return whether there is a first answer, or a reason for none, of everything."""
+        seen = {*self._answers, *self.blind}
+        return all(subject in seen for subject in self.prober.subjects)
+
     def fresh(self, now: float) -> dict[str, Answer]:
         """Return the answers, by subject; errors are in ``blind`` and not among them."""
         for subject, answer in self.prober.step(now).items():
@@ -52,6 +62,7 @@ class Disks(Looks):
     """The room of the file systems of some paths; two paths of one are one."""
 
     def __init__(self, paths: tuple[str, ...], every_seconds: float) -> None:
+        self._rings: dict[str, Ring] = {}
         super().__init__(
             Prober(
                 helper_argv("disk"),
@@ -63,7 +74,7 @@ class Disks(Looks):
         )
 
     def read(self, now: float) -> dict[str, float]:
-        """Return free bytes, and the free part of bytes and of file entries, by mount point."""
+        """Return by mount point: free bytes, how fast they get less, free parts of the whole."""
         found: dict[str, float] = {}
         for path, answer in self.fresh(now).items():
             if told := answer.get("error"):
@@ -71,12 +82,24 @@ class Disks(Looks):
                 continue
             point, total = answer["point"], answer["total"]
             found[f"disk.free_bytes[{point}]"] = float(answer["free"])
+            found[f"disk.filled_bytes_per_second[{point}]"] = self._rate(point, now, answer["free"])
             if total:
                 found[f"disk.free_ratio[{point}]"] = answer["free"] / total
             if answer["inodes"]:
                 share = answer["inodes_free"] / answer["inodes"]
                 found[f"disk.inodes_free_ratio[{point}]"] = share
         return found
+
+    def _rate(self, point: str, now: float, free: float) -> float:
+        """Return how many bytes were written more than removed, for each of the last seconds."""
+        ring = self._rings.get(point)
+        if ring is None:
+            if len(self._rings) >= _MOST_DISKS:  # mounts that come and go
+                self._rings.clear()
+            ring = self._rings[point] = Ring()
+        ring.add(now, free)
+        rate = ring.change_per_second(_RATE_SECONDS)
+        return 0.0 if math.isnan(rate) else -rate
 
 
 class Gpus(Looks):
@@ -103,6 +126,7 @@ class Gpus(Looks):
             error = answer.get("error") or {}
             if error.get("code") == _NO_LIBRARY and not error.get("load_error"):
                 self._is_there = False
+                self.prober.subjects.clear()
                 self.prober.close()
             elif error:
                 self.blind["gpu"] = f"NVIDIA's driver answers with an error: {error.get('detail')}"

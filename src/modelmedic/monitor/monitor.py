@@ -32,8 +32,6 @@ _NEWS_SECONDS = 5.0
 _ANSWER_SECONDS = 3.0
 _STALE_SECONDS = 10.0  # beside three samples
 
-PathLike = "str | os.PathLike[str]"
-
 
 class DiagnosticMonitor(IDiagnosticMonitor):
     """Watches this machine and an install from a light process of its own; a ``with`` block.
@@ -50,8 +48,13 @@ class DiagnosticMonitor(IDiagnosticMonitor):
         interval_seconds: From one sample to the next, 0.1 or more.
         watches_self: Whether this process is watched like one of ``pids``.
         disks: Further paths whose disks are watched.
-        on_alert: Hears each alert as it is printed, a line of text, in a thread; never raise there.
+        on_alert: Hears each alert, in a thread; never raise there. It gets what the log gets
+            (docs/monitor), and "line": the same as one line for a terminal.
+        is_patient: False: what is beyond a limit counts at once, for one look.
         invoked_as: What the commands in alerts begin with; None: this Python with ``-m``.
+
+    Attributes:
+        is_complete: Whether the newest report had an answer of everything that is watched.
 
     Raises:
         ValueError: The interval is too short.
@@ -68,7 +71,8 @@ class DiagnosticMonitor(IDiagnosticMonitor):
         interval_seconds: float = 1.0,
         watches_self: bool = True,
         disks: Iterable[Path | str] = (),
-        on_alert: Callable[[str], None] | None = None,
+        on_alert: Callable[[dict[str, Any]], None] | None = None,
+        is_patient: bool = True,
         invoked_as: str | None = None,
     ) -> None:
         if not interval_seconds >= LEAST_INTERVAL_SECONDS:
@@ -82,6 +86,8 @@ class DiagnosticMonitor(IDiagnosticMonitor):
         self._watches_self = watches_self
         self._disks = tuple(map(_absolute, disks))
         self._on_alert = on_alert
+        self._is_patient = is_patient
+        self.is_complete = False
         self._invoked_as = invoked_as
         self._lock = threading.Lock()
         self._link: Link | None = None
@@ -114,16 +120,11 @@ class DiagnosticMonitor(IDiagnosticMonitor):
                 return
             if link is not None:
                 link.close()
-            is_busy = self._manager is not None or self._on_alert is not None
             self._link = Link(
                 self._settings(),
                 news=Publisher(self._manager).news if self._manager is not None else None,
-                tell=self._told if self._on_alert is not None else None,
-                every_seconds=min(self._interval_seconds, _NEWS_SECONDS)
-                if self._on_alert is not None
-                else _NEWS_SECONDS
-                if is_busy
-                else None,
+                tell=self._on_alert,
+                every_seconds=self._every_seconds(),
             )
             self._owner = os.getpid()
             atexit.register(self.stop_monitoring)
@@ -158,6 +159,7 @@ class DiagnosticMonitor(IDiagnosticMonitor):
 
         link = self._running()
         told = link.ask(_ANSWER_SECONDS) if link is not None else None
+        self.is_complete = bool(told and told["is_complete"])
         blind = self._why_silent(link) if told is None else _why_stale(told, self._interval_seconds)
         own = statuses(self._manager) if self._manager is not None else {}
         return answers.report(told, own, blind, now=time.time())
@@ -169,21 +171,21 @@ class DiagnosticMonitor(IDiagnosticMonitor):
         told = link.ask(_ANSWER_SECONDS) if link is not None else None
         return dict(told["kept"]) if told else {}
 
+    def _every_seconds(self) -> float | None:
+        if self._on_alert is not None:
+            return min(max(self._interval_seconds, 1.0), _NEWS_SECONDS)
+        return _NEWS_SECONDS if self._manager is not None else None
+
     def _running(self) -> Link | None:
         return self._link if self._owner == os.getpid() else None
 
     def _why_silent(self, link: Link | None) -> tuple[str, ...]:
         if link is None:
             return ("The monitor does not run.",)
-        if link.exit_code is not None:
-            return (f"The monitor's process has ended (exit code {link.exit_code}).",)
-        return (
-            f"The monitor's process {link.pid} gave no answer within {_ANSWER_SECONDS:g} s.",
-        )
-
-    def _told(self, event: dict[str, Any]) -> None:
-        if self._on_alert is not None:
-            self._on_alert(str(event["line"]))
+        if link.is_over or link.exit_code is not None:
+            code = "" if link.exit_code is None else f" with exit code {link.exit_code}"
+            return (f"The monitor's process {link.pid} has ended{code}.",)
+        return (f"The monitor's process {link.pid} gave no answer within {_ANSWER_SECONDS:g} s.",)
 
     def _settings(self) -> Settings:
         from modelmedic import rooms
@@ -201,6 +203,7 @@ class DiagnosticMonitor(IDiagnosticMonitor):
             logs=tuple(dict.fromkeys(self._logs)),
             install_dir=self._install_dir,
             invoked_as=self._invoked_as or f"{quoted(sys.executable)} -m modelmedic",
+            is_patient=self._is_patient,
             memory_limit=_memory_limit(),
             gpu=gpu,
             blind=blind,

@@ -8,6 +8,7 @@ that began it is gone, or by SIGTERM. Standard library and psutil only.
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import json
 import os
 import signal
@@ -31,6 +32,9 @@ from modelmedic.monitor.trees import Trees
 from modelmedic.monitor.watch import Watch
 from modelmedic.monitor.writing import Writer
 
+_DISK_SECONDS = 2.0  # at 500 MB/s a GB is written in that time
+_LOG_SECONDS = 1.0
+_IDLE_SECONDS = 5.0  # without logs only announcements are read
 _STATE_SECONDS = 5.0  # the state of a parent on Windows is asked for no more often
 _MOST_HEARD = 100
 
@@ -54,8 +58,9 @@ class Monitor:
         state_dir, interval = Path(settings.state_dir), settings.interval_seconds
         self._writer = Writer(state_dir)
         self._components = Components()
-        self._reader = Reader(settings.logs, state_dir, interval_seconds=max(1.0, interval))
-        self._looks = [Disks(settings.disks, max(1.0, interval))]
+        pause = max(_LOG_SECONDS if settings.logs else _IDLE_SECONDS, interval)
+        self._reader = Reader(settings.logs, state_dir, interval_seconds=pause)
+        self._looks = [Disks(settings.disks, max(_DISK_SECONDS, interval))]
         self._gpus = [Gpus(settings.gpu)] if settings.gpu else []
         advice = Advice(settings.invoked_as, settings.install_dir)
         foresight = Foresight(lambda: self._reader.announced)
@@ -66,7 +71,12 @@ class Monitor:
                 *self._gpus,
                 Trees(settings.trees, without=frozenset({os.getpid()})),
             ],
-            [Thresholds(RULES, advice.command), foresight, self._reader, self._components],
+            [
+                Thresholds(RULES, advice.command, is_patient=settings.is_patient),
+                foresight,
+                self._reader,
+                self._components,
+            ],
             self._writer,
             since=time.time(),
             blind=settings.blind,
@@ -137,12 +147,20 @@ class Monitor:
         self._answers.flush()
 
 
+def _without_openssl() -> None:
+    """Let `hashlib` use Python's own SHA-2: the library of OpenSSL holds 3 MB and is not needed."""
+    names = ("_sha2", "_sha256")  # from 3.12 on, and before; some distributions have neither
+    if any(importlib.util.find_spec(name) for name in names):
+        sys.modules.setdefault("_hashlib", None)  # type: ignore[arg-type]
+
+
 def main() -> int:
     """Run until told to end; return the exit code, always 0."""
     questions = sys.stdin.buffer
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints is no answer
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _without_openssl()
     monitor = Monitor(Settings.from_json(json.loads(questions.readline())), questions, answers)
     signal.signal(signal.SIGTERM, monitor.stop)
     monitor.run()

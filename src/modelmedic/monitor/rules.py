@@ -51,16 +51,16 @@ RULES = (
         key="disk_full", series="disk.free_ratio*", is_above=False, limit=0.05, clear=0.06,
         for_seconds=30, severity="warning", also=("disk.free_bytes", False, 50.0 * _GIB),
         what="{percent} of the disk of {subject} are free.",
-        why="A download or an install that needs more ends with \"No space left on device\".",
+        why='A download or an install that needs more ends with "No space left on device".',
         advice="disk",
-        source="Prometheus node-mixin, fsSpaceAvailableWarningThreshold 5; and where 50 GiB are free "
-        "the 5B variant of Wan 2.2 (34 GiB) fits, whatever part of the disk that is",
+        source="Prometheus node-mixin, fsSpaceAvailableWarningThreshold 5; and where 50 GiB are "
+        "free the 5B variant of Wan 2.2 (34 GiB) fits, whatever part of the disk that is",
     ),
     Rule(
         key="disk_full", series="disk.free_ratio*", is_above=False, limit=0.03, clear=0.04,
         for_seconds=10, severity="critical", also=("disk.free_bytes", False, 5.0 * _GIB),
         what="{percent} of the disk of {subject} are free.",
-        why="What is written next ends with \"No space left on device\", and files are cut short.",
+        why='What is written next ends with "No space left on device", and files are cut short.',
         advice="disk",
         source="Prometheus node-mixin, fsSpaceAvailableCriticalThreshold 3; 5 GiB is what a new "
         "environment with torch takes",
@@ -77,7 +77,7 @@ RULES = (
         key="files_full", series="process.open_files_ratio*", is_above=True, limit=0.70, clear=0.60,
         for_seconds=10, severity="warning",
         what="A process of the tree {subject} has {percent} of the files open that it may.",
-        why="At all of them it ends with \"Too many open files\".",
+        why='At all of them it ends with "Too many open files".',
         advice="open-files",
         source="Prometheus node-mixin, NodeFileDescriptorLimit: warning at 70 %",
     ),
@@ -85,7 +85,7 @@ RULES = (
         key="files_full", series="process.open_files_ratio*", is_above=True, limit=0.90, clear=0.80,
         for_seconds=5, severity="critical",
         what="A process of the tree {subject} has {percent} of the files open that it may.",
-        why="At all of them it ends with \"Too many open files\".",
+        why='At all of them it ends with "Too many open files".',
         advice="open-files",
         source="Prometheus node-mixin, NodeFileDescriptorLimit: critical at 90 %",
     ),

@@ -11,12 +11,16 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-_VMSTAT_SECONDS = 5.0  # its text is 4 KB, and the count in it is rare to change
+# What is read every few seconds only: rates are of that span then, the kernel's own averages are of
+# 10 s, and a count of killed processes lies in a text of 4 KB.
+_SLOW_SECONDS = 5.0
 _REMEMBERED_SECONDS = 600.0
 _PRESSURE_LINE = "avg10="
 _SHARE = 100.0
+_FIRST_READINGS = 2
 
 Readings = dict[str, float]
+Read = Callable[[float], Readings]
 
 
 class Sampler:
@@ -33,6 +37,9 @@ class Sampler:
         self._limit = memory_limit
         self._counters: dict[str, tuple[float, tuple[float, ...]]] = {}
         self._kills = _Kills(memory_limit)
+        self._slow: Readings = {}
+        self._rated: list[float] = []
+        self._slow_at = float("-inf")
         self.blind: dict[str, str] = {}
         psutil.cpu_percent(None)  # the first one has nothing to compare with
 
@@ -42,18 +49,26 @@ class Sampler:
         Args:
             now: On a clock that never goes back.
         """
+        found = self._group(now, (("cpu", self._cpu), ("memory", self._memory)))
+        # A rate needs two readings: the second one comes at the second sample.
+        if now - self._slow_at >= _SLOW_SECONDS or len(self._rated) < _FIRST_READINGS:
+            slow = (
+                ("swap", self._swap),
+                ("pressure", self._pressure),
+                ("load", self._load),
+                ("io", self._io),
+                ("network", self._network),
+                ("files", self._files),
+                ("oom", self._killed),
+            )
+            self._rated.append(now)
+            self._slow, self._slow_at = self._group(now, slow), now
+            del self._rated[:-_FIRST_READINGS]
+        return found | self._slow
+
+    def _group(self, now: float, sources: tuple[tuple[str, Read], ...]) -> Readings:
         found: Readings = {}
-        groups: tuple[tuple[str, Callable[[float], Readings]], ...] = (
-            ("cpu", self._cpu),
-            ("memory", self._memory),
-            ("swap", self._swap),
-            ("pressure", self._pressure),
-            ("io", self._io),
-            ("network", self._network),
-            ("files", self._files),
-            ("oom", self._killed),
-        )
-        for name, read in groups:
+        for name, read in sources:
             try:
                 found |= read(now)
                 self.blind.pop(name, None)
@@ -62,8 +77,10 @@ class Sampler:
         return found
 
     def _cpu(self, _now: float) -> Readings:
-        load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
-        return {"cpu.busy_ratio": self._psutil.cpu_percent(None) / _SHARE, "load.one": load}
+        return {"cpu.busy_ratio": self._psutil.cpu_percent(None) / _SHARE}
+
+    def _load(self, _now: float) -> Readings:
+        return {"load.one": os.getloadavg()[0]} if hasattr(os, "getloadavg") else {}
 
     def _memory(self, _now: float) -> Readings:
         memory = self._psutil.virtual_memory()
@@ -156,20 +173,19 @@ class _Kills:
 
     def __init__(self, limit: tuple[str, int, int] | None) -> None:
         self._limit = limit
-        self._read_at = self._changed_at = float("-inf")
+        self._changed_at = float("-inf")
         self._count: float | None = None  # None: not read yet; what was before us is not ours
         self._before = 0.0
 
     def lately(self, now: float) -> float:
-        """Return the number; it is read again every few seconds."""
-        if now - self._read_at >= _VMSTAT_SECONDS:
-            count = _killed_so_far(self._limit)
-            if self._count is not None and count != self._count:
-                self._changed_at = now
-            elif now - self._changed_at > _REMEMBERED_SECONDS:
-                self._before = count
-            self._count, self._read_at = count, now
-        return max(0.0, (self._count or 0.0) - self._before)
+        """Return the number."""
+        count = _killed_so_far(self._limit)
+        if self._count is not None and count != self._count:
+            self._changed_at = now
+        elif now - self._changed_at > _REMEMBERED_SECONDS:
+            self._before = count
+        self._count = count
+        return max(0.0, count - self._before)
 
 
 def _group_bytes(folder: str, version: int) -> float:

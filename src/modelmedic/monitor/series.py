@@ -1,4 +1,4 @@
-"""The newest values of each series in a ring, and what one minute of them comes to."""
+"""The newest values of a series in a ring, and what one minute of all series comes to."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from array import array
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-KEPT = 600  # ten minutes at one a second: what rates and the front need
+KEPT = 120  # two minutes at one a second
 MOST_SERIES = 256
 _MINUTE_SECONDS = 60
 
@@ -96,8 +96,11 @@ class Minutes:
         rows = self.close() if self._sums and start != self._start else []
         self._start = start
         for name, value in readings.items():
-            if math.isfinite(value) and (name in self._sums or len(self._sums) < MOST_SERIES):
-                self._sums.setdefault(name, _Sums()).add(value)
+            sums = self._sums.get(name)
+            if sums is None and len(self._sums) < MOST_SERIES:
+                sums = self._sums[name] = _Sums()
+            if sums is not None and math.isfinite(value):
+                sums.add(value)
         return rows
 
     def close(self) -> list[Minute]:
@@ -105,24 +108,7 @@ class Minutes:
         rows = [
             Minute(name, self._start, s.least, s.total / s.samples, s.most, s.last, s.samples)
             for name, s in self._sums.items()
+            if s.samples
         ]
         self._sums = {}
         return rows
-
-
-class Series:
-    """The rings of all series, by name; those nobody added to for long are dropped."""
-
-    def __init__(self) -> None:
-        self._rings: dict[str, Ring] = {}
-
-    def add(self, at: float, readings: Mapping[str, float]) -> None:
-        """Add one sample; beyond `MOST_SERIES` the series that was there first is dropped."""
-        for name, value in readings.items():
-            if name not in self._rings and len(self._rings) >= MOST_SERIES:
-                del self._rings[next(iter(self._rings))]
-            self._rings.setdefault(name, Ring()).add(at, value)
-
-    def ring(self, name: str) -> Ring | None:
-        """Return the ring of a series; None for one that was never seen."""
-        return self._rings.get(name)

@@ -24,6 +24,7 @@ class Settings:
         memory_limit: Folder of the control group that limits memory, its limit in bytes and its
             version; None: only the machine limits it.
         gpu: Command of the helper that asks NVML; empty where there is nothing to ask.
+        is_patient: False: what is beyond a limit counts at once, for one look.
         blind: What cannot be looked at from the beginning, as sentences.
     """
 
@@ -37,6 +38,7 @@ class Settings:
     invoked_as: str = "modelmedic"
     memory_limit: tuple[str, int, int] | None = None
     gpu: tuple[str, ...] = ()
+    is_patient: bool = True
     blind: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:

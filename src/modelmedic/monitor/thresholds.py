@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import fnmatch
-import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from modelmedic.monitor.interfaces import PotentialIssue
 from modelmedic.text import printable, size
@@ -66,12 +65,23 @@ class Thresholds:
     Args:
         rules: All of them; of one key and subject the most severe that holds is told.
         advise: Returns the command for a rule's advice and a subject.
+        is_patient: False: what is beyond a limit counts at once.
     """
 
-    def __init__(self, rules: Iterable[Rule], advise: Callable[[str, str], str]) -> None:
-        self._rules = tuple(rules)
+    def __init__(
+        self,
+        rules: Iterable[Rule],
+        advise: Callable[[str, str], str],
+        *,
+        is_patient: bool = True,
+    ) -> None:
+        self._rules = tuple(
+            rule if is_patient else replace(rule, for_seconds=0.0) for rule in rules
+        )
         self._advise = advise
         self._states: dict[tuple[int, str], _State] = {}
+        self._names: tuple[str, ...] = ()
+        self._pairs: list[tuple[Rule, str, _State]] = []
 
     def step(self, now: float, wall: float, readings: Mapping[str, float]) -> list[PotentialIssue]:
         """Return what is wrong after one sample.
@@ -81,14 +91,24 @@ class Thresholds:
             wall: Seconds since the epoch.
             readings: By series.
         """
-        for number, rule in enumerate(self._rules):
-            for name in _matching(readings, rule.series):
-                state = self._states.setdefault((number, name), _State())
-                self._judge(rule, state, now, wall, name, readings)
+        for rule, name, state in self._chosen(readings):
+            self._judge(rule, state, now, wall, name, readings)
         for key, state in list(self._states.items()):
             if now - state.seen_at > _FORGET_SECONDS:
                 del self._states[key]
         return list(self._issues())
+
+    def _chosen(self, readings: Mapping[str, float]) -> list[tuple[Rule, str, _State]]:
+        """Return what is judged; which rules fit is looked for only when the names change."""
+        names = tuple(readings)
+        if names != self._names:
+            self._names = names
+            self._pairs = [
+                (rule, name, self._states.setdefault((number, name), _State()))
+                for number, rule in enumerate(self._rules)
+                for name in _matching(readings, rule.series)
+            ]
+        return self._pairs
 
     def _judge(
         self,
@@ -155,8 +175,8 @@ def _matching(readings: Mapping[str, float], pattern: str) -> list[str]:
     return [name for name in readings if fnmatch.fnmatchcase(name, pattern)]
 
 
-def _beyond(value: float, is_above: bool, limit: float) -> bool:  # noqa: FBT001 - of a rule
-    return (operator.ge if is_above else operator.le)(value, limit)
+def _beyond(value: float, is_above: bool, limit: float) -> bool:
+    return value >= limit if is_above else value <= limit
 
 
 def _holds(rule: Rule, name: str, readings: Mapping[str, float]) -> bool:

@@ -37,9 +37,7 @@ class Trees:
         without: Numbers of processes that are never counted: the monitor itself.
     """
 
-    def __init__(
-        self, chosen: tuple[int, ...], *, without: frozenset[int] = frozenset()
-    ) -> None:
+    def __init__(self, chosen: tuple[int, ...], *, without: frozenset[int] = frozenset()) -> None:
         import psutil
 
         self._psutil = psutil
@@ -66,15 +64,14 @@ class Trees:
         return found
 
     def _read(self, tree: _Tree, now: float) -> dict[str, float]:
-        if not tree.root.is_running() or tree.root.status() == self._psutil.STATUS_ZOMBIE:
-            raise self._psutil.NoSuchProcess(tree.root.pid)
         if len(tree.members) > _MANY_PROCESSES and now - tree.read_at < _MANY_SECONDS:
             return tree.readings
         self._look(tree, now)
         tree.read_at = now
-        tree.readings = {
-            f"process.{name}[{tree.label}]": value for name, value in self._sums(tree, now).items()
-        }
+        sums = self._sums(tree, now)
+        if tree.root.pid not in tree.members:
+            raise self._psutil.NoSuchProcess(tree.root.pid)
+        tree.readings = {f"process.{name}[{tree.label}]": value for name, value in sums.items()}
         return tree.readings
 
     def _sums(self, tree: _Tree, now: float) -> dict[str, float]:
@@ -82,6 +79,8 @@ class Trees:
         for pid, process in list(tree.members.items()):
             try:
                 with process.oneshot():
+                    if process.status() == self._psutil.STATUS_ZOMBIE:
+                        raise self._psutil.ZombieProcess(pid)
                     times = process.cpu_times()
                     rss += process.memory_info().rss
                     threads += process.num_threads()
@@ -121,6 +120,8 @@ class Trees:
         if now - tree.looked_at < (_LOOK_SECONDS if has_list else _WALK_SECONDS):
             return
         tree.looked_at = now
+        if not tree.root.is_running():
+            raise self._psutil.NoSuchProcess(tree.root.pid)
         found = _below(tree.root.pid, self._without) if has_list else self._walked(tree.root)
         pids = [tree.root.pid]
         for pid in found:

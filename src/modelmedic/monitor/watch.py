@@ -7,8 +7,7 @@ from typing import Any, Protocol
 
 from modelmedic.monitor.alerts import Alert, Alerts, clipped
 from modelmedic.monitor.interfaces import HealthStatus, PotentialIssue
-from modelmedic.monitor.series import Minute, Minutes, Series
-from modelmedic.monitor.thresholds import Thresholds
+from modelmedic.monitor.series import Minute, Minutes
 
 MOST_EVENTS = 200  # kept for a front that asks seldom
 
@@ -19,22 +18,12 @@ class Source(Protocol):
     def read(self, now: float) -> dict[str, float]:
         """Return values by series; waits for nothing."""
 
-    @property
-    def blind(self) -> Mapping[str, str]:
-        """Return what cannot be read, as sentences."""
-
 
 class Judge(Protocol):
     """What looks further than at one value: trends, logs, response times."""
 
-    def step(
-        self, now: float, wall: float, readings: Mapping[str, float]
-    ) -> list[PotentialIssue]:
+    def step(self, now: float, wall: float, readings: Mapping[str, float]) -> list[PotentialIssue]:
         """Return what is wrong or will be; waits for nothing."""
-
-    @property
-    def blind(self) -> Mapping[str, str]:
-        """Return what cannot be looked at, as sentences."""
 
 
 class Keeper(Protocol):
@@ -66,7 +55,7 @@ class Watch:
     def __init__(
         self,
         sources: Sequence[Source],
-        judges: Sequence[Judge | Thresholds],
+        judges: Sequence[Judge],
         keeper: Keeper,
         *,
         since: float,
@@ -79,7 +68,6 @@ class Watch:
         self._first_blind = tuple(blind)
         self._alerts = Alerts()
         self._minutes = Minutes()
-        self.series = Series()
         self._readings: dict[str, float] = {}
         self._events: list[tuple[int, Alert]] = []
         self._number = 0
@@ -95,7 +83,6 @@ class Watch:
         for source in self._sources:
             readings |= source.read(now)
         self._at, self._readings = wall, readings
-        self.series.add(now, readings)
         issues = [
             self._in_form(issue)
             for judge in self._judges
@@ -128,6 +115,7 @@ class Watch:
             "components": {n: s.value for n, s in of_series(self._readings, issues).items()},
             "issues": [_issue_json(issue) for issue in issues],
             "blind": self.blind(),
+            "is_complete": all(getattr(source, "is_complete", True) for source in self._sources),
             "events": [
                 {"number": number, "line": alert.line, **alert.as_json()}
                 for number, alert in list(self._events)
@@ -137,9 +125,8 @@ class Watch:
 
     def blind(self) -> list[str]:
         """Return what cannot be looked at or kept, as sentences."""
-        looking: list[Source | Judge | Thresholds] = [*self._sources, *self._judges]
         found = [*self._first_blind]
-        for each in looking:
+        for each in (*self._sources, *self._judges):  # not each of them can be blind
             found += dict(getattr(each, "blind", {})).values()
         return [clipped(sentence) for sentence in [*found, *self._keeper.blind]]
 
