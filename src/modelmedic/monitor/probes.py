@@ -22,6 +22,8 @@ from modelmedic.text import printable
 
 _FIRST_WAIT_SECONDS = 10.0
 _LONGEST_WAIT_SECONDS = 600.0
+_END_SECONDS = 2.0
+_STUCK_SECONDS = 0.5
 _KEPT_LINES = 1000
 _LINE_BYTES = 1 << 20
 
@@ -48,7 +50,7 @@ class _Helper:
         out = self.process.stdout
         if out is None:
             return
-        with contextlib.suppress(OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError), out:
             while line := out.readline(_LINE_BYTES):
                 self.lines.append(line)
 
@@ -116,10 +118,12 @@ class Prober:
         return [process.pid for process in running if process.poll() is None]
 
     def close(self) -> None:
-        """End the helper, and wait for it a moment."""
+        """End the helper, and wait for it a moment; those that are stuck are left behind."""
         if self._helper is not None:
-            _end(self._helper.process, 0.5)
+            _end(self._helper.process, _END_SECONDS)
             self._helper = None
+        for aside in self._aside.values():
+            _end(aside.process, _STUCK_SECONDS)
 
     def _taken(self, now: float) -> dict[str, dict[str, Any]]:
         found: dict[str, dict[str, Any]] = {}
@@ -144,6 +148,7 @@ class Prober:
             return
         if self._helper.process.poll() is not None:
             code = self._helper.process.returncode
+            _end(self._helper.process, 0.0)
             for subject in self._pending:
                 self.blind[subject] = f"What looks at {printable(subject)} ended with {code}."
             self._drop(now + self._longer_wait(""))

@@ -17,6 +17,7 @@ _SLOW_SECONDS = 5.0
 _REMEMBERED_SECONDS = 600.0
 _PRESSURE_LINE = "avg10="
 _SHARE = 100.0
+_HEAD_BYTES = 256
 _FIRST_READINGS = 2
 
 Readings = dict[str, float]
@@ -83,8 +84,7 @@ class Sampler:
         return {"load.one": os.getloadavg()[0]} if hasattr(os, "getloadavg") else {}
 
     def _memory(self, _now: float) -> Readings:
-        memory = self._psutil.virtual_memory()
-        total, available = float(memory.total), float(memory.available)
+        total, available = _memory_of_linux() or _memory_of(self._psutil.virtual_memory())
         if self._limit is not None:
             folder, limit, version = self._limit
             total = min(total, limit)
@@ -186,6 +186,27 @@ class _Kills:
             self._before = count
         self._count = count
         return max(0.0, count - self._before)
+
+
+def _memory_of_linux() -> tuple[float, float] | None:
+    """Return bytes of memory in all and available; None where the kernel does not say.
+
+    psutil reads the same file, all of its fifty lines, and takes four times as long.
+
+    Source: proc_meminfo(5): MemTotal, MemFree, MemAvailable (from Linux 3.14 on), in this order.
+    """
+    if not sys.platform.startswith("linux"):
+        return None
+    with open("/proc/meminfo", "rb") as file:  # noqa: PTH123
+        lines = file.read(_HEAD_BYTES).split(b"\n", 3)
+    total, available = lines[0].split(), lines[2].split()
+    if total[0] != b"MemTotal:" or available[0] != b"MemAvailable:":
+        return None
+    return int(total[1]) * 1024.0, int(available[1]) * 1024.0
+
+
+def _memory_of(memory: Any) -> tuple[float, float]:
+    return float(memory.total), float(memory.available)
 
 
 def _group_bytes(folder: str, version: int) -> float:

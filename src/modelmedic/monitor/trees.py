@@ -42,6 +42,8 @@ class Trees:
 
         self._psutil = psutil
         self._without = without
+        self._ticks = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
+        self._page_bytes = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
         self._trees: list[_Tree] = []
         self.blind: dict[str, str] = {}
         for pid in chosen:
@@ -78,13 +80,8 @@ class Trees:
         cpu, rss, files, threads, share, count = 0.0, 0.0, 0.0, 0.0, 0.0, 0
         for pid, process in list(tree.members.items()):
             try:
-                with process.oneshot():
-                    if process.status() == self._psutil.STATUS_ZOMBIE:
-                        raise self._psutil.ZombieProcess(pid)
-                    times = process.cpu_times()
-                    rss += process.memory_info().rss
-                    threads += process.num_threads()
-                cpu += times.user + times.system
+                own_cpu, own_rss, own_threads = self._numbers(process)
+                cpu, rss, threads = cpu + own_cpu, rss + own_rss, threads + own_threads
                 opened, most = self._opened(process)
                 files += opened
                 share = max(share, opened / most if most else 0.0)
@@ -98,16 +95,46 @@ class Trees:
         sums = {"cpu_ratio": busy, "rss_bytes": rss, "threads": threads, "count": float(count)}
         return sums | {"open_files": files, "open_files_ratio": share}
 
+    def _numbers(self, process: psutil.Process) -> tuple[float, float, int]:
+        """Return seconds of processor time, resident bytes and threads of one process.
+
+        Raises:
+            psutil.Error: It has ended, or may not be read.
+        """
+        if sys.platform.startswith("linux"):
+            return self._numbers_of_linux(process.pid)
+        with process.oneshot():
+            if process.status() == self._psutil.STATUS_ZOMBIE:
+                raise self._psutil.ZombieProcess(process.pid)
+            times = process.cpu_times()
+            return times.user + times.system, process.memory_info().rss, process.num_threads()
+
+    def _numbers_of_linux(self, pid: int) -> tuple[float, float, int]:
+        """Return the same from the one file that has it all: psutil reads three.
+
+        Source: proc_pid_stat(5): state, utime, stime, num_threads and rss are fields 3, 14, 15, 20
+        and 24, counted behind the name, which may hold anything.
+        """
+        try:
+            with open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123
+                fields = file.read().rpartition(b")")[2].split()
+        except OSError as error:
+            raise self._psutil.NoSuchProcess(pid) from error
+        if fields[0] in {b"Z", b"X"}:
+            raise self._psutil.ZombieProcess(pid)
+        ticks = int(fields[11]) + int(fields[12])
+        return ticks / self._ticks, int(fields[21]) * self._page_bytes, int(fields[17])
+
     def _opened(self, process: psutil.Process) -> tuple[int, int]:
         """Return the open files of one process, and how many it may have; 0: not known."""
         try:
             if sys.platform == "win32":
                 return process.num_handles(), 0
-            opened = process.num_fds()
             if not sys.platform.startswith("linux"):
-                return opened, 0
+                return process.num_fds(), 0
             import resource
 
+            opened = len(os.listdir(f"/proc/{process.pid}/fd"))  # noqa: PTH208
             return opened, resource.prlimit(process.pid, resource.RLIMIT_NOFILE)[0]
         except (self._psutil.AccessDenied, OSError):
             return 0, 0
