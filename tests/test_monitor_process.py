@@ -20,7 +20,7 @@ posix = pytest.mark.skipif(sys.platform == "win32", reason="uses signals")
 FAMILY = """
 import subprocess, sys, threading, time
 held = bytearray(60_000_000)
-files = [open(sys.argv[0] or "/dev/null", "rb") if False else open("/dev/null", "rb") for _ in range(40)]
+files = [open("/dev/null", "rb") for _ in range(40)]
 child = subprocess.Popen([sys.executable, "-I", "-S", "-c", "import time; time.sleep(600)"])
 threading.Thread(target=time.sleep, args=(600,), daemon=True).start()
 try:
@@ -42,6 +42,11 @@ def made(tmp_path):
     yield make
     for monitor in monitors:
         monitor.stop_monitoring()
+
+
+def stop(pid):
+    os.kill(pid, signal.SIGSTOP)
+    until(lambda: psutil.Process(pid).status() == psutil.STATUS_STOPPED)
 
 
 def reading(monitor, name):
@@ -118,13 +123,13 @@ def test_a_monitor_that_stands_still_is_unknown_and_holds_nobody_up(made, monkey
     monitor.start_monitoring()
     reading(monitor, "cpu.busy_ratio")
     pid = monitor.pid
-    os.kill(pid, signal.SIGSTOP)
+    stop(pid)
     report = monitor.generate_health_report()
     assert report.status is HealthStatus.UNKNOWN
     assert "gave no answer within 0.5 s" in report.blind[0]
     os.kill(pid, signal.SIGCONT)
     assert reading(monitor, "cpu.busy_ratio") is not None
-    os.kill(pid, signal.SIGSTOP)
+    stop(pid)
     monkeypatch.setattr("modelmedic.monitor.link._END_SECONDS", 0.3)
     monitor.stop_monitoring()
     assert is_gone(pid)
@@ -279,7 +284,7 @@ def test_an_alert_is_heard_and_logged_and_in_the_report(made, tmp_path):
     monitor.start_monitoring()
     reading(monitor, "cpu.busy_ratio")
     time.sleep(0.5)
-    hostile = "RuntimeError: CUDA out of memory. Tried to allocate 2.00 GiB \x1b[2Jhf_abcdefghijklmnop"
+    hostile = "RuntimeError: CUDA out of memory. Tried to allocate 2.00 GiB \x1b[31mhf_abcdefghijklmnop"
 
     def alerted():
         with log.open("a", encoding="utf-8") as file:

@@ -15,13 +15,15 @@ MACHINE = re.compile(r"machine:[0-9a-f]{10}")
 _NAME_LETTERS = 500  # of an id or a path; no file system has longer names
 _TEXT_LETTERS = 4000  # of what a check found; a page of it is enough to know it again
 _MOST_CAUSES = 200
-_MOST_PACKAGES = 10_000
-_MOST_FILES = 10_000
+_MOST_GPUS = 64
+_MOST_ENTRIES = 10_000  # packages or files; a large environment has 500
+_MOST_BYTES = (1 << 63) - 1  # what SQLite can hold
 _SILENT = frozenset({"passed", "skipped"})  # what they found is not worth the room
 _HALVES = re.compile("[\ud800-\udfff]")
 _JUDGED = ("healed", "not healed", "failed")  # verdicts that say something about a recovery
 
-Finding = tuple[str, str, str, str, str, str | None, str | None, float | None, Any, Any, Any]
+Text = str | None
+Finding = tuple[str, str, str, str, str, Text, Text, float | None, Text, Text, Text]
 Heal = tuple[str, str, str, str, str, float, int]
 
 
@@ -71,9 +73,11 @@ def of(record: Mapping[str, Any]) -> Rows:
     """Return the rows of a run record that fits the schema of run records."""
     rows = _rows(record)
     try:
-        for finding in rows.findings:
-            "".join(filter(None, (*finding[:7], *finding[8:]))).encode()
-        "".join((rows.folder, rows.profile, rows.modelmedic, rows.system, rows.processor)).encode()
+        # Without the seconds all of a row is text.
+        "".join(
+            [text for row in rows.findings for text in row if text and type(text) is str]
+        ).encode()
+        f"{rows.folder}{rows.profile}{rows.modelmedic}{rows.system}{rows.processor}".encode()
         "".join(part for heal in rows.heals for part in heal[:5]).encode()
     except UnicodeEncodeError:  # half a character, which no database takes; we write none
         return _rows(json.loads(_HALVES.sub("?", json.dumps(record, ensure_ascii=False))))
@@ -116,10 +120,10 @@ def snapshot(inventory: Any) -> Snapshot | None:
         _cut(str(inventory.get("system", "")), _NAME_LETTERS),
         _cut(str(inventory.get("python", "")), _NAME_LETTERS),
         _cut(str(inventory.get("driver", "")), _NAME_LETTERS),
-        _json([_cut(str(name), _NAME_LETTERS) for name in (inventory.get("gpus") or [])[:64]]),
-        memory if isinstance(memory, int) and 0 <= memory < 1 << 62 else None,
-        _json(_table(inventory.get("packages"), str, _MOST_PACKAGES)),
-        _json(_table(inventory.get("files"), int, _MOST_FILES)),
+        _json(_names(inventory.get("gpus"))),
+        memory if type(memory) is int and 0 <= memory <= _MOST_BYTES else None,
+        _json(_versions(inventory.get("packages"))),
+        _json(_sizes(inventory.get("files"))),
     )
     return Snapshot(hashlib.sha256(_json(values).encode()).hexdigest()[:32], *values)
 
@@ -150,26 +154,50 @@ def _findings(findings: Iterable[Mapping[str, Any]]) -> tuple[Finding, ...]:
     """Return one row a check; of two with one name the last, which is the last word on it."""
     rows: dict[str, Finding] = {}
     for each in findings:
-        outcome = each["outcome"]
-        is_silent = outcome in _SILENT
-        check = each["check"]
-        if len(check) > _NAME_LETTERS:
-            check = _cut(check, _NAME_LETTERS)
-        seconds, blocked_by = each.get("seconds"), each["blocked_by"]
-        rows[check] = (
-            check,
-            _cut(each["title"], _NAME_LETTERS),
-            _cut(each["area"], _NAME_LETTERS),
-            outcome,
-            _cut(each["severity"], _NAME_LETTERS),
+        is_silent = each["outcome"] in _SILENT
+        row: Finding = (
+            each["check"],
+            each["title"],
+            each["area"],
+            each["outcome"],
+            each["severity"],
             each["category"],
-            _cut(each["failure_id"] or "", _NAME_LETTERS) or None,
-            seconds,
-            None if is_silent else _cut(each["what"], _TEXT_LETTERS),
-            None if is_silent else _cut(each["why"], _TEXT_LETTERS),
-            _cut(blocked_by, _NAME_LETTERS) if blocked_by else None,
+            each["failure_id"] or None,
+            each.get("seconds"),
+            None if is_silent else each["what"],
+            None if is_silent else each["why"],
+            each["blocked_by"] or None,
         )
+        if not _is_short(row):
+            row = _cut_row(row)
+        rows[row[0]] = row
     return tuple(rows.values())
+
+
+def _is_short(row: Finding) -> bool:
+    """Return whether no text of a row can be too long: nearly always, and cheaper than a look."""
+    check, title, area, _outcome, severity, _category, failure_id, _seconds, what, why, by = row
+    letters = len(check) + len(title) + len(area) + len(severity) + len(failure_id or "")
+    return letters + len(by or "") <= _NAME_LETTERS and len(what or "") + len(why or "") <= (
+        _TEXT_LETTERS
+    )
+
+
+def _cut_row(row: Finding) -> Finding:
+    check, title, area, outcome, severity, category, failure_id, seconds, what, why, by = row
+    return (
+        _cut(check, _NAME_LETTERS),
+        _cut(title, _NAME_LETTERS),
+        _cut(area, _NAME_LETTERS),
+        outcome,
+        _cut(severity, _NAME_LETTERS),
+        category,
+        failure_id and _cut(failure_id, _NAME_LETTERS),
+        seconds,
+        what and _cut(what, _TEXT_LETTERS),
+        why and _cut(why, _TEXT_LETTERS),
+        by and _cut(by, _NAME_LETTERS),
+    )
 
 
 def _heals(findings: Iterable[Mapping[str, Any]]) -> Iterable[Heal]:
@@ -195,14 +223,30 @@ def _cause(cause: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _table(found: Any, kind: type, most: int) -> dict[str, Any]:
-    """Return the first entries of a table by name, without values of another kind."""
-    if not isinstance(found, dict):
-        return {}
-    kept = [(name, value) for name, value in found.items() if type(value) is kind][:most]
-    if kind is int:
-        return {_cut(n, _NAME_LETTERS): v for n, v in sorted(kept) if 0 <= v < 1 << 62}
-    return {_cut(n, _NAME_LETTERS): _cut(v, _NAME_LETTERS) for n, v in sorted(kept)}
+def _names(found: Any) -> list[str]:
+    listed = found if isinstance(found, list) else []
+    return [_cut(str(name), _NAME_LETTERS) for name in listed[:_MOST_GPUS]]
+
+
+def _versions(found: Any) -> dict[str, str]:
+    return {
+        _cut(name, _NAME_LETTERS): _cut(value, _NAME_LETTERS)
+        for name, value in _table(found)
+        if isinstance(value, str)
+    }
+
+
+def _sizes(found: Any) -> dict[str, int]:
+    return {
+        _cut(name, _NAME_LETTERS): value
+        for name, value in _table(found)
+        if type(value) is int and 0 <= value <= _MOST_BYTES
+    }
+
+
+def _table(found: Any) -> list[tuple[str, Any]]:
+    """Return the entries of a table by name, so that equal tables have equal rows."""
+    return sorted(found.items())[:_MOST_ENTRIES] if isinstance(found, dict) else []
 
 
 def _cut(text: str, most: int) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from modelmedic.monitor import announced
@@ -19,6 +21,13 @@ _ANNOUNCED_SECONDS = 5.0
 _HELD_SECONDS = 600.0  # a log says when trouble is there, never when it is over
 _MOST_ISSUES = 50
 _STUCK_SECONDS = 30.0
+
+
+# A colour stands before and behind what it colours, and would hide a token's beginning.
+# Source: ECMA-48, control sequences, operating system commands, and two-letter escapes.
+_ESCAPES = re.compile(
+    "\x1b(?:\\[[0-?]{0,64}[ -/]{0,8}[@-~]|\\][^\x07\x1b]{0,2000}(?:\x07|\x1b\\\\)?|[@-Z^_\\\\])"
+)
 
 
 class Reader:
@@ -95,7 +104,7 @@ class Reader:
             self._tails = [LogTail(name, clock=self._clock) for name in self._names]
         for tail in self._tails:
             for line in tail.read():
-                if issue := self._patterns.add(line):
+                if issue := self._patterns.add(replace(line, text=_ESCAPES.sub("", line.text))):
                     self._found.append(issue)
         now = self._clock()
         if abs(now - self._announced_at) >= _ANNOUNCED_SECONDS:
