@@ -14,6 +14,13 @@ if TYPE_CHECKING:
     from modelmedic.healing.slots import IRecoveryStrategy, RecoveryStrategyRegistry
     from modelmedic.history.store import History
     from modelmedic.limits import TimeoutManager
+    from modelmedic.monitor.interfaces import (
+        HealthReport,
+        HealthStatus,
+        IDiagnosticMonitor,
+        PotentialIssue,
+    )
+    from modelmedic.monitor.monitor import DiagnosticMonitor
     from modelmedic.reliability.breaker import BreakerSettings
     from modelmedic.reliability.capture import ErrorCapture
     from modelmedic.reliability.choice import Choice, TerminalChooser
@@ -62,6 +69,7 @@ __all__ = [
     "Choice",
     "ComponentHealth",
     "Declaration",
+    "DiagnosticMonitor",
     "DiskFilling",
     "DiskWatch",
     "EnhancedErrorCategory",
@@ -70,8 +78,11 @@ __all__ = [
     "ErrorLog",
     "GPUInfo",
     "HardwareProfile",
+    "HealthReport",
+    "HealthStatus",
     "History",
     "IAutoRecoveryEngine",
+    "IDiagnosticMonitor",
     "IPreInstallationValidator",
     "IRecoveryStrategy",
     "IReliabilityManager",
@@ -81,6 +92,7 @@ __all__ = [
     "OperationSkipped",
     "OperationTimedOut",
     "OtherClass",
+    "PotentialIssue",
     "PreInstallationValidator",
     "RecoveryAction",
     "RecoveryStrategyRegistry",
@@ -126,6 +138,13 @@ _HOMES = {
     ),
     "history.store": ("History",),
     "limits": ("TimeoutManager",),
+    "monitor.interfaces": (
+        "HealthReport",
+        "HealthStatus",
+        "IDiagnosticMonitor",
+        "PotentialIssue",
+    ),
+    "monitor.monitor": ("DiagnosticMonitor",),
     "reliability.breaker": ("BreakerSettings",),
     "reliability.capture": ("ErrorCapture",),
     "reliability.choice": (

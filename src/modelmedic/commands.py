@@ -16,6 +16,7 @@ from typing import IO, Any
 
 from modelmedic import purity
 from modelmedic.errors import CannotTell
+from modelmedic.text import printable
 
 MAX_OUTPUT_BYTES = 4 << 20  # a program that prints more is not answering our question
 # A program in a loop would fill the disk with what it prints before its deadline ends it.
@@ -88,6 +89,48 @@ def run(
         return Completed(args, returncode, said, complained, time.monotonic() - started)
 
 
+def begin(argv: Sequence[str | os.PathLike[str]]) -> subprocess.Popen[bytes]:
+    """Start a helper that lives beside us and is talked to in lines; whoever begins it ends it.
+
+    It has a process group of its own, so that Ctrl-C does not reach it, and the temporary folder
+    as its working folder. What it complains of goes nowhere.
+
+    Raises:
+        CannotTell: It cannot be started.
+        BrokenPromise: A check or probe that did not declare the program asked for it.
+    """
+    args = tuple(os.fspath(part) for part in argv)
+    with purity.child(args[0]):
+        return _start(
+            args, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+            env=None, cwd=None,
+        )  # fmt: skip
+
+
+def begin_for_person(argv: Sequence[str]) -> subprocess.Popen[bytes]:
+    """Start the command that a person gave us: with our terminal, folder and process group.
+
+    Raises:
+        CannotTell: It cannot be started.
+    """
+    try:
+        return subprocess.Popen(list(argv))
+    except (OSError, ValueError) as error:
+        told = getattr(error, "strerror", None) or error
+        raise CannotTell(f"{printable(argv[0])} could not be started: {told}.") from error
+
+
+def end(process: subprocess.Popen[bytes], *, grace_seconds: float = _GRACE_SECONDS) -> bool:
+    """Kill a helper that `begin` started, with its group; return whether it is gone.
+
+    Args:
+        process: The helper.
+        grace_seconds: How long it is waited for; one in uninterruptible sleep stays for longer.
+    """
+    _end(process, grace_seconds)
+    return process.poll() is not None
+
+
 def running_pid(value: object) -> int | None:
     """Return the process number of a child that runs; None when ``value`` is no child's handle."""
     of_asyncio = sys.modules.get("asyncio.subprocess")
@@ -103,9 +146,9 @@ def running_pid(value: object) -> int | None:
 def _start(
     args: tuple[str, ...],
     *,
-    stdin: IO[bytes],
-    stdout: IO[bytes],
-    stderr: IO[bytes],
+    stdin: IO[bytes] | int,
+    stdout: IO[bytes] | int,
+    stderr: IO[bytes] | int,
     env: Mapping[str, str] | None,
     cwd: Path | None,
 ) -> subprocess.Popen[bytes]:
@@ -145,7 +188,7 @@ def _wait(
             )
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def _end(process: subprocess.Popen[bytes], grace_seconds: float = _GRACE_SECONDS) -> None:
     """Kill what is left of the group; it is ours, we started it."""
     if process.poll() is None or sys.platform != "win32":
         with contextlib.suppress(OSError):
@@ -154,7 +197,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
             else:
                 os.killpg(process.pid, signal.SIGKILL)
     with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(timeout=_GRACE_SECONDS)
+        process.wait(timeout=grace_seconds)
 
 
 def _read(stream: IO[bytes], keep_bytes: int) -> str:

@@ -1,0 +1,75 @@
+"""A health report for people: one line that is drawn anew, and a summary."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from modelmedic.monitor.alerts import clipped
+from modelmedic.monitor.interfaces import HealthReport, HealthStatus
+from modelmedic.monitor.thresholds import subject_of
+from modelmedic.text import counted, duration, size
+
+_MOST_SHOWN = 20
+
+
+def status_line(found: HealthReport, columns: int = 80) -> str:
+    """Return the newest numbers on one line of at most ``columns`` characters."""
+    parts = [f"{found.status.value}:", *_numbers(found.readings)]
+    if found.issues:
+        parts.append(f"{counted(len(found.issues), 'issue')}")
+    line = "  ".join(parts)
+    return line if len(line) <= columns else line[:columns]
+
+
+def _numbers(readings: dict[str, float]) -> Iterator[str]:
+    if (busy := readings.get("cpu.busy_ratio")) is not None:
+        yield f"cpu {100 * busy:.0f} %"
+    if (available := readings.get("memory.available_bytes")) is not None:
+        yield f"memory {size(available)} left"
+    for name, value in readings.items():
+        if name.startswith("disk.free_bytes["):
+            yield f"{clipped(subject_of(name))} {size(value)} free"
+        elif name.startswith("gpu.memory_used_ratio["):
+            yield f"GPU {subject_of(name)} {100 * value:.0f} %"
+        elif name.startswith("process.rss_bytes["):
+            yield f"process {subject_of(name)} {size(value)}"
+
+
+def summary(found: HealthReport) -> str:
+    """Return what is known, in lines: health, what is wrong with its command, what is not seen."""
+    lines = [f"Health: {found.status.value}. {_span(found)}".rstrip()]
+    for issue in found.issues[:_MOST_SHOWN]:
+        lines.append(f"- {issue.severity}: {clipped(issue.what)} {clipped(issue.why)}".rstrip())
+        if issue.command:
+            lines.append(f"  Next: {clipped(issue.command)}")
+    lines += [f"- not seen: {clipped(sentence)}" for sentence in found.blind[:_MOST_SHOWN]]
+    wrong = {
+        name: status
+        for name, status in found.components.items()
+        if status in {HealthStatus.DEGRADED, HealthStatus.FAILING}
+    }
+    if wrong:
+        told = ", ".join(f"{clipped(n)} ({s.value})" for n, s in list(wrong.items())[:_MOST_SHOWN])
+        lines.append(f"Not healthy: {told}.")
+    return "\n".join(lines)
+
+
+def readings_table(found: HealthReport) -> str:
+    """Return all numbers, one a line."""
+    width = max((len(name) for name in found.readings), default=0)
+    return "\n".join(f"{name:{width}}  {_value(name, v)}" for name, v in found.readings.items())
+
+
+def _span(found: HealthReport) -> str:
+    seconds = found.at - found.since
+    return f"Watched for {duration(seconds)}." if seconds > 0 else ""
+
+
+def _value(name: str, value: float) -> str:
+    kind = re.sub(r"\[.*", "", name, flags=re.DOTALL)
+    if kind.endswith("_bytes_per_second"):
+        return f"{size(value)}/s"
+    if kind.endswith("_bytes"):
+        return size(value)
+    return f"{100 * value:.1f} %" if kind.endswith("_ratio") else f"{value:g}"
