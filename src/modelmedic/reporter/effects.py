@@ -8,6 +8,7 @@ from collections import defaultdict
 
 from modelmedic.healing.posterior import Posterior
 from modelmedic.reporter.interfaces import Effect
+from modelmedic.reporter.reading import ALL, Scope
 
 LEVEL = 0.95
 _MOST_TIMES = 500  # newest durations that a median is of
@@ -16,7 +17,7 @@ _MOST_TIMES = 500  # newest durations that a median is of
 def effects(
     connection: sqlite3.Connection,
     *,
-    machine_ids: list[int] | None = None,
+    scope: Scope = ALL,
     since: float = 0.0,
     is_by_category: bool = False,
 ) -> list[Effect]:
@@ -24,15 +25,16 @@ def effects(
 
     Args:
         connection: To the history.
-        machine_ids: Only on these; None takes all.
+        scope: On whose machines.
         since: Only what was judged since then.
         is_by_category: One entry for each recovery and error category, not for each recovery.
     """
     counts: dict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0])
+    where, values = scope.of_machines()
     for recovery, category, verdict, number in connection.execute(
         "SELECT recovery, category, verdict, count(*) FROM heal "  # noqa: S608 - no value is in it
-        f"WHERE at >= ? {_on(machine_ids)} GROUP BY recovery, category, verdict",
-        [since, *(machine_ids or [])],
+        f"WHERE at >= ? {where} GROUP BY recovery, category, verdict",
+        [since, *values],
     ):
         counted = counts[recovery, category if is_by_category else ""]
         counted[0] += number * (verdict == "healed")
@@ -43,7 +45,7 @@ def effects(
             healed,
             tries,
             Posterior(healed, tries - healed).interval(LEVEL),
-            _median_seconds(connection, recovery, machine_ids, since),
+            _median_seconds(connection, recovery, scope, since),
             category,
         )
         for (recovery, category), (healed, tries) in counts.items()
@@ -52,18 +54,13 @@ def effects(
 
 
 def _median_seconds(
-    connection: sqlite3.Connection, recovery: str, machine_ids: list[int] | None, since: float
+    connection: sqlite3.Connection, recovery: str, scope: Scope, since: float
 ) -> float | None:
     """Return the median of those whose operations all ended; the log says 0 for the others."""
+    where, values = scope.of_machines()
     rows = connection.execute(
         "SELECT seconds FROM heal WHERE recovery = ? AND seconds > 0 AND at >= ? "  # noqa: S608 - no value is in it
-        f"{_on(machine_ids)} ORDER BY at DESC LIMIT ?",
-        [recovery, since, *(machine_ids or []), _MOST_TIMES],
+        f"{where} ORDER BY at DESC LIMIT ?",
+        [recovery, since, *values, _MOST_TIMES],
     ).fetchall()
     return statistics.median(row[0] for row in rows) if rows else None
-
-
-def _on(machine_ids: list[int] | None) -> str:
-    if machine_ids is None:
-        return ""
-    return f"AND machine_id IN ({', '.join('?' * len(machine_ids))})"

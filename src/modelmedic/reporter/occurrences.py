@@ -10,6 +10,8 @@ import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from modelmedic.reporter.reading import ALL, Scope
+
 MOST_RUNS = 20_000  # the newest; half a year of 100 machines
 MOST_CAUSES = 2_000  # further ones are counted as left out; together at most 10 MB
 _BY_RUN = 400  # so many runs are read one by one; for more the indexes of wrong findings are read
@@ -92,15 +94,13 @@ class Occurrences:
     left_out: int = 0
 
 
-def runs_since(
-    connection: sqlite3.Connection, since: float, *, install_id: int | None = None
-) -> Runs:
-    """Return the newest runs that began at or after a moment, of all installs or of one."""
-    where = "AND install_id = ?" if install_id is not None else ""
+def runs_since(connection: sqlite3.Connection, since: float, scope: Scope = ALL) -> Runs:
+    """Return the newest runs that began at or after a moment."""
+    where, values = scope.of_runs()
     rows = connection.execute(
         "SELECT id, install_id, machine_id, started_at FROM run WHERE started_at >= ? "  # noqa: S608 - no value is in it
         f"{where} ORDER BY started_at DESC LIMIT ?",
-        [since, *([install_id] if where else []), MOST_RUNS],
+        [since, *values, MOST_RUNS],
     )
     found = sorted(rows, key=lambda row: (row[1], row[3], row[0]))
     installs = [row[1] for row in found]
@@ -155,9 +155,7 @@ def _findings(
         yield from connection.execute(f"{fields} WHERE run = ? AND outcome IN {outcomes}", [run])
 
 
-def _mark(
-    found: Occurrences, check: str, failure_id: str | None, outcome: str, place: int
-) -> None:
+def _mark(found: Occurrences, check: str, failure_id: str | None, outcome: str, place: int) -> None:
     if failure_id:
         found.failure_of.setdefault(check, failure_id)
     is_repaired = outcome in {"healed", "degraded"}

@@ -19,6 +19,7 @@ from modelmedic.reporter.occurrences import (
     ones,
     runs_since,
 )
+from modelmedic.reporter.reading import ALL, Scope
 from modelmedic.text import counted, printable
 
 SAME_CAUSE, TOGETHER, COMES_BACK, FLAPS = "same cause", "together", "comes back", "flaps"
@@ -36,18 +37,18 @@ LEAST_CHANGES = 4
 
 
 def patterns(
-    connection: sqlite3.Connection, since: float, *, install_id: int | None = None
+    connection: sqlite3.Connection, since: float, scope: Scope = ALL
 ) -> list[ErrorPattern]:
-    """Return the patterns of the runs since a moment, of all installs or of one.
+    """Return the patterns of the runs since a moment.
 
     A kind's most frequent first. Findings that wait on another check are no causes.
     """
-    found = occurrences(connection, runs_since(connection, since, install_id=install_id))
+    found = occurrences(connection, runs_since(connection, since, scope))
     return [
         *_newest(same_causes(found)),
         *_newest(together(found)),
         *_newest(comes_back(found)),
-        *_newest(flapping(connection, install_id)),
+        *_newest(flapping(connection, scope)),
     ]
 
 
@@ -112,22 +113,20 @@ def comes_back(found: Occurrences) -> Iterator[ErrorPattern]:
         yield _pattern(COMES_BACK, (cause,), len(places), runs, bits, text)
 
 
-def flapping(
-    connection: sqlite3.Connection, install_id: int | None = None
-) -> Iterator[ErrorPattern]:
+def flapping(connection: sqlite3.Connection, scope: Scope = ALL) -> Iterator[ErrorPattern]:
     """Yield the checks whose outcome changes to and fro.
 
     At least `LEAST_CHANGES` changes between passed and wrong in the newest `JUDGED_RUNS` runs of
     an install that judged the check.
     """
-    where = "AND install_id = ?" if install_id is not None else ""
+    where, values = scope.of_runs()
     rows = connection.execute(
-        "SELECT install_id, check_id, name, machine_id FROM latest_finding "  # noqa: S608 - no value is in it
+        "SELECT install_id, check_id, name FROM latest_finding "  # noqa: S608 - no value is in it
         "JOIN check_name ON check_name.id = check_id JOIN install ON install.id = install_id "
         f"WHERE flaps >= ? {where} ORDER BY flaps DESC LIMIT 200",
-        [LEAST_CHANGES, *([install_id] if where else [])],
+        [LEAST_CHANGES, *values],
     ).fetchall()
-    for install, check_id, name, _machine in rows:
+    for install, check_id, name in rows:
         judged = _judged(connection, install, check_id)
         moments = [at for (at, is_right), (_, was) in itertools.pairwise(judged) if is_right != was]
         if len(moments) < LEAST_CHANGES:

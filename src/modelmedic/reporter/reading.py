@@ -12,6 +12,30 @@ _WRONG = "('failed', 'unknown')"
 
 
 @dataclass(frozen=True, slots=True)
+class Scope:
+    """Whose runs and repairs are looked at: all, those of some machines, or of one install."""
+
+    machine_ids: tuple[int, ...] | None = None
+    install_id: int | None = None
+
+    def of_runs(self) -> tuple[str, tuple[int, ...]]:
+        """Return a condition in SQL (" AND ...") for tables with an install, and its values."""
+        if self.install_id is not None:
+            return " AND install_id = ? ", (self.install_id,)
+        return self.of_machines()
+
+    def of_machines(self, column: str = "machine_id") -> tuple[str, tuple[int, ...]]:
+        """Return a condition in SQL for tables that know of machines only, and its values."""
+        if self.machine_ids is None:
+            return "", ()
+        marks = ", ".join("?" * len(self.machine_ids))
+        return f" AND {column} IN ({marks}) ", self.machine_ids
+
+
+ALL = Scope()
+
+
+@dataclass(frozen=True, slots=True)
 class Machine:
     """A machine of the history; ``name`` is its stand-in."""
 

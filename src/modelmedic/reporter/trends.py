@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from modelmedic.monitor.slopes import theil_sen
 from modelmedic.reporter.interfaces import Trend
+from modelmedic.reporter.reading import ALL, Scope
 
 DAY = 86_400.0
 HOUR = 3_600.0
@@ -26,13 +27,12 @@ _MOST_SERIES = 60  # of a monitor: some disks, cards and process trees
 _DAILY_FROM = 6 * DAY
 
 
-
 def trends(
     connection: sqlite3.Connection,
     since: float,
     until: float,
     *,
-    machine_ids: list[int] | None = None,
+    scope: Scope = ALL,
     monitored: int | None = None,
 ) -> list[Trend]:
     """Return the trends of a time.
@@ -41,27 +41,28 @@ def trends(
         connection: To the history.
         since: Begin of the time, seconds since the epoch.
         until: Its end.
-        machine_ids: Runs and repairs of these machines only; None takes all.
+        scope: Whose runs and repairs.
         monitored: Machine whose monitor's series are looked at; None leaves them out.
     """
     return [
-        *of_runs(connection, since, until, machine_ids),
-        *of_checks(connection, since, until, machine_ids),
-        *of_repairs(connection, since, until, machine_ids),
+        *of_runs(connection, since, until, scope),
+        *of_checks(connection, since, until, scope),
+        *of_repairs(connection, since, until, scope),
         *(of_monitor(connection, since, until, monitored) if monitored is not None else ()),
     ]
 
 
 def of_runs(
-    connection: sqlite3.Connection, since: float, until: float, machine_ids: list[int] | None
+    connection: sqlite3.Connection, since: float, until: float, scope: Scope
 ) -> Iterator[Trend]:
     """Yield the share of failing runs and the median duration of a run, for each day."""
+    where, values = scope.of_runs()
     failed: dict[float, list[float]] = defaultdict(list)
     seconds: dict[float, list[float]] = defaultdict(list)
     for at, took, counts in connection.execute(
         "SELECT started_at, seconds, counts FROM run WHERE started_at BETWEEN ? AND ? "  # noqa: S608 - no value is in it
-        f"{_on('machine_id', machine_ids)} ORDER BY started_at DESC LIMIT ?",
-        [since, until, *(machine_ids or []), MOST_RUNS],
+        f"{where} ORDER BY started_at DESC LIMIT ?",
+        [since, until, *values, MOST_RUNS],
     ):
         failed[_day(at)].append(float(is_wrong(counts)))
         seconds[_day(at)].append(took)
@@ -71,13 +72,14 @@ def of_runs(
 
 
 def of_checks(
-    connection: sqlite3.Connection, since: float, until: float, machine_ids: list[int] | None
+    connection: sqlite3.Connection, since: float, until: float, scope: Scope
 ) -> Iterator[Trend]:
     """Yield the median duration, for each day, of the checks that take the most time."""
+    where, values = scope.of_runs()
     runs = connection.execute(
         "SELECT id, started_at FROM run WHERE started_at BETWEEN ? AND ? "  # noqa: S608 - no value is in it
-        f"{_on('machine_id', machine_ids)} ORDER BY started_at DESC LIMIT ?",
-        [since, until, *(machine_ids or []), _MOST_TIMED_RUNS],
+        f"{where} ORDER BY started_at DESC LIMIT ?",
+        [since, until, *values, _MOST_TIMED_RUNS],
     ).fetchall()
     times: dict[int, dict[float, list[float]]] = defaultdict(lambda: defaultdict(list))
     for run, at in runs:
@@ -94,14 +96,15 @@ def of_checks(
 
 
 def of_repairs(
-    connection: sqlite3.Connection, since: float, until: float, machine_ids: list[int] | None
+    connection: sqlite3.Connection, since: float, until: float, scope: Scope
 ) -> Iterator[Trend]:
     """Yield the share of judged repairs that healed, for each day that had one."""
+    where, values = scope.of_machines()
     days: dict[float, list[float]] = defaultdict(list)
     for at, verdict in connection.execute(
         "SELECT at, verdict FROM heal WHERE at BETWEEN ? AND ? "  # noqa: S608 - no value is in it
-        f"{_on('machine_id', machine_ids)} ORDER BY at DESC LIMIT ?",
-        [since, until, *(machine_ids or []), MOST_RUNS],
+        f"{where} ORDER BY at DESC LIMIT ?",
+        [since, until, *values, MOST_RUNS],
     ):
         days[_day(at)].append(float(verdict == "healed"))
     if days:
@@ -182,11 +185,7 @@ def _day(at: float) -> float:
     return at // DAY * DAY
 
 
-def _each(days: dict[float, list[float]], of: Callable[[list[float]], float]) -> list[tuple[float, float]]:
+def _each(
+    days: dict[float, list[float]], of: Callable[[list[float]], float]
+) -> list[tuple[float, float]]:
     return [(day, of(values)) for day, values in sorted(days.items())]
-
-
-def _on(column: str, machine_ids: list[int] | None) -> str:
-    if machine_ids is None:
-        return ""
-    return f"AND {column} IN ({', '.join('?' * len(machine_ids))})"
