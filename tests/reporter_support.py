@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import json
 import time
+from datetime import datetime, timezone
 from pathlib import Path
 
 from support import CHECKOUT
 
-from modelmedic import jsonshape, records
+from modelmedic import (
+    EnhancedErrorContext,
+    HardwareProfile,
+    NetworkStatus,
+    ResourceSnapshot,
+    SystemInfo,
+    jsonshape,
+    records,
+)
 from modelmedic.history.store import History
 
 DAY = 86_400.0
@@ -101,27 +110,55 @@ class Past:
     def __init__(self, state_dir: Path) -> None:
         self.state_dir = state_dir
         self.number = 0
+        self._history: History | None = None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.close()
+
+    def close(self):
+        if self._history is not None:
+            self._history.close()
+            self._history = None
+
+    @property
+    def history(self) -> History:
+        if self._history is None:
+            self._history = History.open(self.state_dir, clock=lambda: NOW)
+        return self._history
 
     def store(self, days_ago, findings, *, is_own=True, **more):
         self.number += 1
         made = record(self.number, NOW - 3600 - days_ago * DAY, findings, **more)
-        with self.open() as history:
-            assert history.store(made, is_own=is_own)
+        assert self.history.store(made, is_own=is_own)
         return made
-
-    def open(self) -> History:
-        return History.open(self.state_dir, clock=lambda: NOW)
 
     def heal(self, recovery, *verdicts, category="corruption", seconds=2.0):
         """Write judged repairs into the table as the log of repairs is taken in."""
-        with self.open() as history:
-            own = history.own_machine()
-            with history.writing():
-                for number, verdict in enumerate(verdicts):
-                    took = 0.0 if verdict == "failed" else seconds + number
-                    history.connection.execute(
-                        "INSERT INTO heal VALUES (?, ?, 'log', ?, ?, 'weights', ?, 'Linux', "
-                        "'x86_64', 'weights.intact', ?, ?, 0)",
-                        [own, f"{recovery}-{category}-{number}", NOW - (number + 1) * DAY,
-                         recovery, category, verdict, took],
-                    )  # fmt: skip
+        own = self.history.own_machine()
+        with self.history.writing():
+            for number, verdict in enumerate(verdicts):
+                took = 0.0 if verdict == "failed" else seconds + number
+                self.history.connection.execute(
+                    "INSERT INTO heal VALUES (?, ?, 'log', ?, ?, 'weights', ?, 'Linux', "
+                    "'x86_64', 'weights.intact', ?, ?, 0)",
+                    [own, f"{recovery}-{category}-{number}", NOW - (number + 1) * DAY,
+                     recovery, category, verdict, took],
+                )  # fmt: skip
+
+
+def error_context(at, **more):
+    """Return the context of a failed call."""
+    nan = float("nan")
+    values = {
+        "phase": "", "task": "", "component": "Downloader", "method": "fetch",
+        "hardware_profile": HardwareProfile("", 1, nan, "x86_64"),
+        "system_info": SystemInfo("Linux", "3.11", nan, nan, nan, None, {}),
+        "environment_vars": {}, "stack_trace": "", "retry_count": 0, "previous_errors": [],
+        "recovery_attempts": [], "system_resources": ResourceSnapshot(-1, nan, nan, -1, nan, -1),
+        "network_status": NetworkStatus(True, nan, nan, False, True),
+        "error": "TimeoutError: slow", "category": "timeout", **more,
+    }  # fmt: skip
+    return EnhancedErrorContext(timestamp=datetime.fromtimestamp(at, timezone.utc), **values)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import sqlite3
 
 import pytest
 from reporter_support import DAY, NOW, Past, attempt, finding, inventory
@@ -15,7 +14,8 @@ from modelmedic.history.database import NAME
 
 @pytest.fixture
 def past(tmp_path):
-    return Past(tmp_path)
+    with Past(tmp_path / "state") as made:
+        yield made
 
 
 @contextlib.contextmanager
@@ -38,15 +38,13 @@ def test_without_a_history_it_says_that_no_run_is_known_and_makes_no_file(past):
     assert (found.run_id, found.runs, found.counts) == ("", 0, {})
     assert found.verdict.startswith("No run is known here.")
     assert (analysis.runs, analysis.trends, analysis.patterns) == (0, (), ())
-    assert list(past.state_dir.iterdir()) == []
+    assert not past.state_dir.exists()
 
 
 def test_one_good_run_is_told_with_what_passed_was_repaired_and_did_not_apply(past):
     past.store(0, [finding("a.b"), finding("a.c", "healed"), finding("a.d", "skipped")])
     found = report(past)
-    assert found.verdict == (
-        "Nothing is wrong: 1 check passed, 1 repaired, 1 that do not apply."
-    )
+    assert found.verdict == ("Nothing is wrong: 1 check passed, 1 repaired, 1 that do not apply.")
     assert (found.runs, found.causes, found.changed) == (1, (), ())
     assert found.folder == "/models/wan"
 
@@ -152,6 +150,7 @@ def test_repairs_of_imported_runs_count_for_their_machine(past):
 
 
 def test_a_damaged_database_is_said_and_left_as_it_was(past):
+    past.state_dir.mkdir(mode=0o700)
     file = past.state_dir / NAME
     file.write_bytes(b"no database at all" * 100)
     file.chmod(0o600)
@@ -165,9 +164,8 @@ def test_a_damaged_database_is_said_and_left_as_it_was(past):
 def test_pages_damaged_in_the_middle_are_told_in_words(past):
     for days_ago in range(60):
         past.store(days_ago, [finding(f"a.{n}", "failed") for n in range(40)])
-    with contextlib.closing(sqlite3.connect(past.state_dir / NAME)) as connection:
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        size = connection.execute("PRAGMA page_size").fetchone()[0]
+    size = past.history.connection.execute("PRAGMA page_size").fetchone()[0]
+    past.close()
     data = bytearray((past.state_dir / NAME).read_bytes())
     data[30 * size :] = b"\xff" * (len(data) - 30 * size)
     (past.state_dir / NAME).write_bytes(data)
