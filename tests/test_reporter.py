@@ -105,6 +105,20 @@ def test_what_changed_between_the_last_good_run_and_the_first_bad_one_is_named(p
     assert "is not proven" in driver
 
 
+def test_what_nobody_could_ask_is_not_called_gone(past):
+    past.store(1, [finding("a.b")], inventory=inventory())
+    past.store(
+        0, [finding("a.b", "failed")],
+        inventory=inventory(driver="", gpus=[], packages={}, memory_bytes=None),
+    )  # fmt: skip
+    assert report(past).changed == (
+        "The NVIDIA driver is not told in the later run: before, 550.54.",
+        "Memory is not told in the later run: before, 64.0 GiB (68,719,476,736 bytes).",
+        "The cards are not told in the later run: before, NVIDIA GeForce RTX 4090.",
+        "The packages are not told in the later run: before, 1 of them.",
+    )
+
+
 def test_without_an_inventory_what_changed_is_not_known_rather_than_nothing(past):
     past.store(1, [finding("a.b")])
     past.store(0, [finding("a.b", "failed")])

@@ -24,7 +24,7 @@ SCHEMA = json.loads((CHECKOUT / "reports/metrics.schema.json").read_text("utf-8"
 TOKEN = "hf_abcdefghijklmnopqrstuvwx"
 HOSTILE = [
     "<script>alert(1)</script>&lt;]]>",
-    "=HYPERLINK(\"http://x.invalid\",\"y\")",
+    '=HYPERLINK("http://x.invalid","y")',
     " \t@SUM(A1)",
     "\uff1dcmd|' /C calc'!A0",
     "\x1b[31mred\x1b[0m\x00\x07\x7f",
@@ -96,12 +96,12 @@ def hostile(past):
         install_dir=f"/models/{HOSTILE[0]}\n{TOKEN}",
     )  # fmt: skip
     for number, text in enumerate(HOSTILE):
-        text = text.encode("utf-8", "replace").decode()[:5000]
-        past.heal(text, "healed", category=text)
+        name = text.encode("utf-8", "replace").decode()[:5000]
+        past.heal(name, "healed", category=name)
         past.history.add_alert(
-            key=text, severity=text, text=text, first_at=NOW + number, last_at=NOW
+            key=name, severity=name, text=name, first_at=NOW + number, last_at=NOW
         )
-        past.history.add_component_metrics([(NOW, text, text, 1, 1, 1, None, float("inf"))])
+        past.history.add_component_metrics([(NOW, name, name, 1, 1, 1, None, float("inf"))])
     return past
 
 
@@ -265,7 +265,9 @@ def test_no_cell_of_a_spreadsheet_is_a_formula(hostile):
 
 
 @pytest.mark.once
-@pytest.mark.skipif(not shutil.which("promtool"), reason="promtool is not installed (package prometheus)")
+@pytest.mark.skipif(
+    not shutil.which("promtool"), reason="promtool is not installed (package prometheus)"
+)
 @pytest.mark.parametrize("which", ["plain", "hostile"])
 def test_promtool_finds_nothing_to_complain_of(which, request):
     text = exported(request.getfixturevalue(which), "prometheus")

@@ -35,11 +35,11 @@ def _row(connection: sqlite3.Connection, key: str | None) -> dict[str, Any] | No
 def _differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> Iterator[str]:
     for name, words in _WORDS.items():
         if one[name] != other[name]:
-            yield _changed(words, one[name], other[name])
+            yield _told(words, one[name], other[name])
     if one["memory_bytes"] != other["memory_bytes"]:
-        yield _changed("memory", *(_bytes(each["memory_bytes"]) for each in (one, other)))
+        yield _told("memory", *(_bytes(each["memory_bytes"]) for each in (one, other)))
     if one["gpus"] != other["gpus"]:
-        yield _changed("the cards", *(", ".join(_list(each["gpus"])) for each in (one, other)))
+        yield _told("the cards", *(", ".join(_list(each["gpus"])) for each in (one, other)))
     yield from _of_table("package", _table(one["packages"]), _table(other["packages"]))
     files = [
         {name: _bytes(value) for name, value in _table(each["files"]).items()}
@@ -50,19 +50,35 @@ def _differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> Iterator[s
 
 def _of_table(kind: str, one: Mapping[str, Any], other: Mapping[str, Any]) -> Iterator[str]:
     names = sorted(name for name in {**one, **other} if one.get(name) != other.get(name))
+    if names and not (one and other):
+        yield _told(f"the {kind}s", *(f"{len(each)} of them" * bool(each) for each in (one, other)))
+        return
     for name in names[:MOST_OF_A_KIND]:
         yield _changed(f"{kind} {printable(name)}", one.get(name), other.get(name))
     if len(names) > MOST_OF_A_KIND:
         yield f"{len(names) - MOST_OF_A_KIND} more of kind {kind} changed."
 
 
+def _told(what: str, before: str, after: str) -> str:
+    """Return the sentence of what an inventory leaves empty also where nobody could ask."""
+    if before and after:
+        return _changed(what, before, after)
+    verb = "are" if what.endswith("s") else "is"
+    if after:
+        return f"{_capital(what)} {verb} told only in the later run: {printable(after)}."
+    return f"{_capital(what)} {verb} not told in the later run: before, {printable(before)}."
+
+
 def _changed(what: str, before: Any, after: Any) -> str:
-    what = what[0].upper() + what[1:]
     if not before:
-        return f"{what} is new: {printable(after)}."
+        return f"{_capital(what)} is new: {printable(after)}."
     if not after:
-        return f"{what} is gone: it was {printable(before)}."
-    return f"{what} changed from {printable(before)} to {printable(after)}."
+        return f"{_capital(what)} is gone: it was {printable(before)}."
+    return f"{_capital(what)} changed from {printable(before)} to {printable(after)}."
+
+
+def _capital(what: str) -> str:
+    return what[0].upper() + what[1:]
 
 
 def _bytes(count: Any) -> str:

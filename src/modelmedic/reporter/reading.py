@@ -28,8 +28,9 @@ class Scope:
         """Return a condition in SQL for tables that know of machines only, and its values."""
         if self.machine_ids is None:
             return "", ()
-        marks = ", ".join("?" * len(self.machine_ids))
-        return f" AND {column} IN ({marks}) ", self.machine_ids
+        # None of a number that there is: an empty list is a riddle to SQLite's planner.
+        values = self.machine_ids or (-1,)
+        return f" AND {column} IN ({', '.join('?' * len(values))}) ", values
 
 
 ALL = Scope()

@@ -151,7 +151,7 @@ def machine_is_silent(seen: Evidence) -> Iterator[str]:
             continue
         yield (
             f"{printable(name)} has not reported for {_days((seen.now - last) / DAY)}; before, it "
-            f"did every {duration(statistics.median(gaps))} (median of {len(gaps)}). See whether "
+            f"did every {duration(statistics.median(gaps))} (median of {len(gaps)} gaps). See whether "
             "it runs and whether its timer does."
         )
 

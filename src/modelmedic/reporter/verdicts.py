@@ -45,7 +45,7 @@ def no_run(machine: str, folder: str | None) -> str:
         folder: That was asked for.
     """
     if machine:
-        return f"No machine is called {printable(machine)} here; see: modelmedic history"
+        return f"No machine is called {printable(machine)} here; see: modelmedic history machines"
     of = f" of {printable(folder)}" if folder is not None else ""
     return f"No run{of} is known here. A run is stored when it ends: modelmedic check"
 
