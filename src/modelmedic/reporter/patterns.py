@@ -53,13 +53,13 @@ def patterns(
 
 
 def same_causes(found: Occurrences) -> Iterator[ErrorPattern]:
-    """Yield the causes that occurred in two runs or more, repaired or not."""
-    for cause, marks in found.causes.items():
-        bits = marks.all
-        times = bits.bit_count()
+    """Yield the most frequent causes that occurred in two runs or more, repaired or not."""
+    counts = Counter({cause: marks.all.bit_count() for cause, marks in found.causes.items()})
+    for cause, times in counts.most_common(MOST_OF_A_KIND):
         if times < 2:  # noqa: PLR2004 - once is no pattern
-            continue
-        repaired = bits_of(marks.repaired).bit_count()
+            break
+        bits = found.causes[cause].all
+        repaired = bits_of(found.causes[cause].repaired).bit_count()
         text = (
             f"{printable(cause)} occurred in {times} of {counted(len(found.runs), 'run')} on "
             f"{counted(len(_machines(found.runs, bits)), 'machine')}, {_span(found.runs, bits)}"
@@ -97,20 +97,21 @@ def together(found: Occurrences) -> Iterator[ErrorPattern]:
 
 
 def comes_back(found: Occurrences) -> Iterator[ErrorPattern]:
-    """Yield the checks that were wrong again after a run had healed them."""
+    """Yield the checks that were wrong again most often after a run had healed them."""
     runs = found.runs
-    for check, marks in found.repaired_checks.items():
-        places = _returns(runs, marks)
-        if not places:
-            continue
-        bits = sum(1 << place for place in places)
-        healed = bits_of(marks.healed).bit_count()
+    returns = {check: _returns(runs, marks) for check, marks in found.repaired_checks.items()}
+    for check in sorted(returns, key=lambda each: -len(returns[each]))[:MOST_OF_A_KIND]:
+        times = len(returns[check])
+        if not times:
+            break
+        bits = sum(1 << place for place in returns[check])
+        healed = bits_of(found.repaired_checks[check].healed).bit_count()
         text = (
             f"{printable(check)} was repaired in {counted(healed, 'run')} and was wrong again "
-            f"afterwards {counted(len(places), 'time')}, {_span(runs, bits)}."
+            f"afterwards {counted(times, 'time')}, {_span(runs, bits)}."
         )
         cause = found.failure_of.get(check, check)
-        yield _pattern(COMES_BACK, (cause,), len(places), runs, bits, text)
+        yield _pattern(COMES_BACK, (cause,), times, runs, bits, text)
 
 
 def flapping(connection: sqlite3.Connection, scope: Scope = ALL) -> Iterator[ErrorPattern]:

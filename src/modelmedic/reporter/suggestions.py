@@ -149,10 +149,10 @@ def machine_is_silent(seen: Evidence) -> Iterator[str]:
         gaps = [later - earlier for earlier, later in itertools.pairwise(starts)]
         if len(starts) < _LEAST_RUNS or seen.now - last < SILENT_GAPS * statistics.median(gaps):
             continue
+        usual = f"{duration(statistics.median(gaps))} (median of {len(gaps)} gaps)"
         yield (
             f"{printable(name)} has not reported for {_days((seen.now - last) / DAY)}; before, it "
-            f"did every {duration(statistics.median(gaps))} (median of {len(gaps)} gaps). See whether "
-            "it runs and whether its timer does."
+            f"did every {usual}. See whether it runs and whether its timer does."
         )
 
 
