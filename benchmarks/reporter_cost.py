@@ -56,9 +56,9 @@ def main() -> int:
             *((f"metrics as {form}", lambda each, form=form: each.export_metrics(form))
               for form in FORMATS),
         ]  # fmt: skip
-        is_met = all([_measured(state, name, work, options.runs) for name, work in works])
+        met = [_measured(state, name, work, options.runs) for name, work in works]
         _peer(state)
-    return 0 if is_met else 1
+    return 0 if all(met) else 1
 
 
 def _measured(state: Path, name: str, work: Callable[[HealthReporter], Any], runs: int) -> bool:

@@ -148,6 +148,16 @@ def test_a_disk_that_falls_is_full_in_so_many_days(past):
     assert "full in about 11 days (11 to 11) if it goes on so" in text
 
 
+def test_a_disk_whose_monitor_has_stopped_is_not_forecast(past):
+    past.store(0, _HEALTHY)
+    past.history.add_minutes(
+        ("disk.free_bytes[/models]", int(NOW - day * DAY), *(45e9 + day * 4.1e9,) * 4, 60)
+        for day in range(5, 20)
+    )
+    assert named(analysis(past), "disk.free_bytes[/models]").direction == "falling"
+    assert report(past).suggestions == ()
+
+
 def test_a_recovery_that_rarely_works_is_named_once_its_interval_says_so(past):
     past.store(0, _HEALTHY)
     past.heal("refetch", "healed", "failed")

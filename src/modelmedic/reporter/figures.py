@@ -273,9 +273,9 @@ def _alerts(connection: sqlite3.Connection, scope: Scope) -> list[AlertFigure]:
 def _forecasts(connection: sqlite3.Connection, machine_id: int, now: float) -> list[Forecast]:
     found = trends.of_monitor(connection, now - FORECAST_DAYS * trends.DAY, now, machine_id)
     return [
-        Forecast(each.name, *(days * trends.DAY for days in suggestions.days_left(each)))
+        Forecast(each.name, *(days * trends.DAY for days in suggestions.days_left(each, now)))
         for each in found
-        if suggestions.fills(each)
+        if suggestions.fills(each, now)
     ]
 
 

@@ -22,6 +22,7 @@ from modelmedic.text import counted, duration, printable, quoted
 MOST_OF_A_RULE = 5
 REPAIRS, REPAIR_DAYS = 3, 10  # so often in so many days is no accident of one download
 HORIZON_DAYS = 30.0  # of a disk that fills; beyond it a slope of days says little
+FRESH_DAYS = 2.0  # so old may the newest value of a forecast be
 # Below one half with 97.5 % certainty, a recovery fails more often than it helps.
 RARELY = 0.5
 SILENT_GAPS, LEAST_SILENT_DAYS, _LEAST_RUNS = 3.0, 2.0, 5
@@ -108,8 +109,8 @@ def repaired_again_and_again(seen: Evidence) -> Iterator[str]:
 def disk_fills(seen: Evidence) -> Iterator[str]:
     """Free space falls, and is used up within `HORIZON_DAYS` days at that rate."""
     for each in seen.trends:
-        if fills(each) and each.interval and each.slope_per_day:
-            days, soonest, latest = days_left(each)
+        if fills(each, seen.now) and each.interval and each.slope_per_day:
+            days, soonest, latest = days_left(each, seen.now)
             low, high = sorted(abs(end) / _DECIMAL_GB for end in each.interval)
             yield (
                 f"{printable(each.name)} falls {abs(each.slope_per_day) / _DECIMAL_GB:.1f} GB a "
@@ -222,20 +223,29 @@ RULES: tuple[Callable[[Evidence], Iterator[str]], ...] = (
 )
 
 
-def fills(each: Trend) -> bool:
-    """Return whether a trend is that of a disk that is full within `HORIZON_DAYS` days."""
+def fills(each: Trend, now: float) -> bool:
+    """Return whether a trend is that of a disk that is full within `HORIZON_DAYS` days.
+
+    Not one whose monitor has stopped: what happened since then is not known.
+    """
     is_falling = each.name.startswith("disk.free_bytes") and each.direction == "falling"
-    return is_falling and days_left(each)[0] <= HORIZON_DAYS
+    is_new = bool(each.points) and now - each.points[-1][0] <= FRESH_DAYS * DAY
+    return is_falling and is_new and days_left(each, now)[0] <= HORIZON_DAYS
 
 
-def days_left(each: Trend) -> tuple[float, float, float]:
+def days_left(each: Trend, now: float) -> tuple[float, float, float]:
     """Return the expected, the least and the most days until a falling trend reaches nothing.
 
-    Counted from its newest point. Its interval excludes zero: see `Trend.direction`.
+    Its interval excludes zero: see `Trend.direction`.
     """
-    last = max(0.0, each.points[-1][1])
+    at, last = each.points[-1]
     low, high = each.interval or (-math.inf, -math.inf)
-    return last / -(each.slope_per_day or -math.inf), last / -low, last / -high
+    gone = (now - at) / DAY
+    expected, soonest, latest = (
+        max(0.0, max(0.0, last) / -slope - gone)
+        for slope in (each.slope_per_day or -math.inf, low, high)
+    )
+    return expected, soonest, latest
 
 
 def _command(command: str, folder: str) -> str:

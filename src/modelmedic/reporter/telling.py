@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable, Iterator
 
 from modelmedic.reporter.interfaces import Effect, InstallationReport, Trend, TrendAnalysis
+from modelmedic.reporter.trends import SHARES
 from modelmedic.text import counted, duration, printable, size
 
 _MOST_CAUSES = 20
@@ -93,22 +94,23 @@ def _effect(effect: Effect) -> str:
 
 
 def _trend(trend: Trend) -> str:
-    newest = _value(trend.points[-1][1], trend.unit) if trend.points else "no value"
+    unit = "share" if trend.name in SHARES else trend.unit
+    newest = _value(trend.points[-1][1], unit) if trend.points else "no value"
     text = f"{printable(trend.name)}: {newest}, {counted(len(trend.points), 'point')}"
     if trend.slope_per_day is None:
         return f"{text}; too few for a trend"
     if trend.direction == "none" or trend.interval is None:
         return f"{text}; no trend"
-    low, high = (_value(end, trend.unit) for end in trend.interval)
-    per_day = _value(trend.slope_per_day, trend.unit)
+    low, high = (_value(end, unit) for end in sorted(map(abs, trend.interval)))
+    per_day = _value(abs(trend.slope_per_day), unit)
     return f"{text}; {trend.direction} by {per_day} a day (95 % interval {low} to {high})"
 
 
 def _value(value: float, unit: str) -> str:
     if unit == "bytes":
         return size(value)
-    if unit == "seconds":
-        return f"{value:.3g} s"
+    if unit == "share":
+        return f"{value:.1%}"
     return f"{value:.3g}{f' {unit}' if unit else ''}"
 
 

@@ -18,6 +18,7 @@ HOUR = 3_600.0
 FAILED_RUNS = "runs that failed"
 RUN_SECONDS = "seconds of a run"
 REPAIRED = "repairs that healed"
+SHARES = frozenset({FAILED_RUNS, REPAIRED})
 MOST_RUNS = 20_000
 _MOST_TIMED_RUNS = 200  # the newest, whose checks' durations are looked at: 50,000 findings
 _MOST_CHECKS = 10  # those that take the most time
@@ -118,9 +119,9 @@ def of_monitor(
     for name, oldest, newest in _series(connection, since, until, machine_id):
         step = DAY if newest - oldest >= _DAILY_FROM else HOUR
         rows = connection.execute(
-            "SELECT CAST(at / ?1 AS INTEGER) * ?1, sum(mean * samples) / sum(samples) FROM minute "
+            "SELECT avg(at), sum(mean * samples) / sum(samples) FROM minute "
             "WHERE machine_id = ?2 AND series = ?3 AND at BETWEEN ?4 AND ?5 AND samples > 0 "
-            "GROUP BY 1 ORDER BY 1",
+            "GROUP BY CAST(at / ?1 AS INTEGER) ORDER BY 1",
             [step, machine_id, name, since, until],
         )
         yield trend(name, unit_of(name), [(at, value) for at, value in rows])
