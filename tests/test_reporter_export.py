@@ -35,6 +35,10 @@ HOSTILE = [
     "x" * 1_000_000,
 ]  # fmt: skip
 
+needs_promtool = pytest.mark.skipif(
+    not shutil.which("promtool"), reason="promtool is not installed (Debian's package prometheus)"
+)
+
 
 @pytest.fixture
 def past(tmp_path):
@@ -265,9 +269,7 @@ def test_no_cell_of_a_spreadsheet_is_a_formula(hostile):
 
 
 @pytest.mark.once
-@pytest.mark.skipif(
-    not shutil.which("promtool"), reason="promtool is not installed (package prometheus)"
-)
+@needs_promtool
 @pytest.mark.parametrize("which", ["plain", "hostile"])
 def test_promtool_finds_nothing_to_complain_of(which, request):
     text = exported(request.getfixturevalue(which), "prometheus")
@@ -275,3 +277,33 @@ def test_promtool_finds_nothing_to_complain_of(which, request):
         ["promtool", "check", "metrics"], input=text, capture_output=True, text=True, check=False
     )
     assert (told.returncode, told.stdout, told.stderr) == (0, "", "")
+
+
+@pytest.mark.once
+@needs_promtool
+def test_the_rules_of_the_docs_are_rules(tmp_path):
+    page = (CHECKOUT / "docs/health-reports.md").read_text("utf-8")
+    text = page.partition("<!-- rules -->\n```yaml\n")[2].partition("```")[0]
+    (tmp_path / "rules.yml").write_text(text)
+    told = subprocess.run(
+        ["promtool", "check", "rules", str(tmp_path / "rules.yml")],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert told.returncode == 0, told.stdout + told.stderr
+    assert "4 rules found" in told.stdout
+
+
+def test_each_metric_of_the_docs_is_written_and_each_written_one_is_in_the_docs(plain):
+    page = (CHECKOUT / "docs/health-reports.md").read_text("utf-8")
+    table = page.partition("| metric | labels | is |")[2].partition("`install` is a stand-in")[0]
+    named = set(re.findall(r"`(modelmedic_\w+)`", table))
+    named |= {f"modelmedic_component{name}" for name in re.findall(r"`(_\w+_total)`", table)}
+    assert named == {sample[0] for sample in read_prometheus(exported(plain, "prometheus"))}
+
+
+def test_the_rules_of_the_docs_name_metrics_that_are_written(plain):
+    page = (CHECKOUT / "docs/health-reports.md").read_text("utf-8")
+    rules = page.partition("<!-- rules -->")[2].partition("<!-- /rules -->")[0]
+    named = set(re.findall(r"\bmodelmedic_\w+", rules))
+    assert len(named) == 4
+    assert named <= {sample[0] for sample in read_prometheus(exported(plain, "prometheus"))}
