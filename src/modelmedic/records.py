@@ -29,6 +29,7 @@ BESIDE = (
     "support.txt",
 )  # what else a run writes; an older run's would mislead
 
+_CAUSES = frozenset(outcome.value for outcome in Outcome if outcome.is_cause_of_exit_1)
 # Undecodable bytes of hostile file names arrive as surrogates, which strict JSON readers refuse.
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
@@ -171,7 +172,7 @@ def root_causes(findings: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
             "blocks": waiting[finding["check"]],
         }
         for finding in findings
-        if Outcome(finding["outcome"]).is_cause_of_exit_1
+        if finding["outcome"] in _CAUSES
     ]
     return sorted(causes, key=lambda cause: -int(cause["blocks"]))
 

@@ -175,7 +175,8 @@ def _connection(address: str) -> sqlite3.Connection:
 
 def _set_up(connection: sqlite3.Connection, path: Path) -> str:
     """Set what a connection needs, and return what is to be said of the place."""
-    connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # of a file without tables only
+    if _version(connection) == 0:  # said again it would wait for who writes just now
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute("PRAGMA secure_delete = ON")  # what is forgotten is overwritten
     if kind := network_type(path):
