@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from modelmedic.facts import own_records
+
 FOLDER = "announced"
 _MOST_FILES = 200
 _MOST_AGE_SECONDS = 14 * 86400.0  # a slower download than 80 GB in two weeks is none
@@ -56,8 +58,6 @@ def announce(
         planned_bytes: What it writes at most.
         folder: Where it writes.
     """
-    from modelmedic.facts import own_records
-
     path = state_dir / FOLDER / f"{os.getpid()}-{uuid.uuid4().hex[:8]}.json"
     value = {
         "what": what[:_MOST_LETTERS],
@@ -118,8 +118,6 @@ def _files(state_dir: Path) -> list[Path]:
 
 
 def _entry(path: Path, now: float) -> Announced | None:
-    from modelmedic.facts import own_records
-
     value = own_records.read(path)
     if not isinstance(value, dict) or not _is_alive(value):
         return None
@@ -147,8 +145,6 @@ def _is_alive(value: dict[str, Any]) -> bool:
 
 def _sweep(state_dir: Path) -> None:
     """Remove what killed processes left."""
-    from modelmedic.facts import own_records
-
     for path in _files(state_dir):
         value = own_records.read(path)
         if not isinstance(value, dict) or not _is_alive(value):

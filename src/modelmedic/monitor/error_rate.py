@@ -10,7 +10,7 @@ LEAST_LINES = 10  # fewer in a minute are no flood, whatever was usual
 _SIGMAS = 4.0  # above what is usual, as counts spread (Poisson: the root of the mean)
 _KEEP = 0.98  # of a minute: half after about half an hour
 _LEARN_MINUTES = 3  # before these have passed, nothing is usual
-_MOST_LINES = 10_000
+_MOST_LINES = 500  # more in a minute are as bad as that
 
 
 class ErrorRate:

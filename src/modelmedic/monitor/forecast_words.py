@@ -13,9 +13,9 @@ from modelmedic.text import duration, printable, size
 
 _DAY = 86400.0
 _CRITICAL_SECONDS = 900.0  # what is full in a quarter of an hour leaves no time for coffee
-_FAST = (5.0, 60.0, 600.0)  # windows of 5 min, 1 h, 10 h
+_FAST = (5.0, 30.0, 180.0, 900.0)  # windows of 5 min, 30 min, 3 h, 15 h
 # A leak is slow, and loading a model is none: 14 GB from a disk of 100 MB/s take 140 s.
-_SLOW = (15.0, 120.0, 900.0)  # windows of 15 min, 2 h, 15 h
+_SLOW = (15.0, 90.0, 600.0)  # windows of 15 min, 90 min, 10 h
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,22 +128,27 @@ def issue(
 ) -> PotentialIssue:
     """Return a forecast as what the monitor tells."""
     left = forecast.likely_at - forecast.now
-    happens = kind.happens.format(subject=printable(subject))
-    state = f"{amount(kind, forecast.value)} now"
-    if forecast.limit:
-        state += f", the limit is {amount(kind, forecast.limit)}"
     return PotentialIssue(
         key=f"{kind.name}[{subject}]",
         kind="prediction",
         severity="critical" if left < _CRITICAL_SECONDS else "warning",
         subject=series,
-        what=f"{happens[0].upper()}{happens[1:]} {forecast.when()}: {state}.",
+        what=sentence(kind, subject, forecast),
         why=reason(kind, forecast),
         command=kind.command,
         since=since,
         expected_at=forecast.expected_at,
         failure_id=kind.failure_id,
     )
+
+
+def sentence(kind: Kind, subject: str, forecast: Forecast) -> str:
+    """Return what will be and when, with the numbers of today."""
+    happens = kind.happens.format(subject=printable(subject))
+    state = f"{amount(kind, forecast.value)} now"
+    if forecast.limit:
+        state += f", the limit is {amount(kind, forecast.limit)}"
+    return f"{happens[:1].upper()}{happens[1:]} {forecast.when()}: {state}."
 
 
 def reason(kind: Kind, forecast: Forecast) -> str:

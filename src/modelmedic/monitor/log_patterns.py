@@ -27,7 +27,9 @@ REPEATS = 5
 WINDOW_SECONDS = 600.0
 AGAIN_SECONDS = 60.0  # the same is told again at most this often
 _MOST_GROUPS = 200
+_MOST_LOGS = 64
 _MOST_TEMPLATE = 200
+_MOST_JUDGED = 2_000  # letters of a line, its beginning and its end
 _MOST_SHOWN = 300
 
 # Words of which every error has one. A search for a word takes 50 ns.
@@ -37,8 +39,10 @@ _SUSPECT = (
     *("abort", "corrupt", "invalid", "segfault", "xid", "mismatch", "too many", "still waiting"),
     *("too old", "read-only", "not match", "restricted", "not support", "unsupport", "in use"),
     *("not compatible", "no longer works", "could not", "can't"),
+    *("appear to support", "size changed", "not fully covered"),
 )
 _LEVEL = re.compile(r"(?:^|[\s\[|(<])(?:trace|debug|info|notice)(?:$|[\s\]|:)>])")
+_WARNING = re.compile(r"\bwarn(?:ing)?\b|\w(?:warning)\b")
 _NONE_WRONG = re.compile(r"\b(?:0|no|without|zero) (?:errors?|failures?|exceptions?)\b")
 _COUNT_OF_NONE = re.compile(
     r"\b(?:errors?|failures?|failed|exceptions?)\s{0,3}[:=]\s{0,3}0(?![.\d])"
@@ -57,6 +61,15 @@ _MARKS = (
     (re.compile(r"'[^']{1,200}'|\"[^\"]{1,200}\""), "<name>"),
     (re.compile(r"\s{1,100}"), " "),
 )
+
+
+@dataclass(frozen=True, slots=True)
+class _Verdict:
+    """What a text is: a known failure or none, an error or merely suspect, and its template."""
+
+    failure: str | None
+    is_error: bool
+    shape: str
 
 
 @dataclass(slots=True)
@@ -97,23 +110,18 @@ class Patterns:
         return None if joined is None else self._judged(joined)
 
     def _judged(self, joined: Joined) -> PotentialIssue | None:
-        lowered = joined.text.lower()
-        if not joined.is_traceback and not any(word in lowered for word in _SUSPECT):
+        verdict = _verdict(joined)
+        if verdict is None:
             return None
-        failure = signatures.failure_of(lowered)
-        is_error = joined.is_traceback or is_error_line(lowered)
-        if failure is None and not is_error:
-            return None
-        group = self._grouped(joined, failure or template(joined.headline))
-        rising = self._rate(joined.path).add(joined.at) if is_error else None
-        if failure is not None and (
-            group.told_at is None or joined.at - group.told_at >= AGAIN_SECONDS
-        ):
+        group = self._grouped(joined, verdict.failure or verdict.shape)
+        rising = self._rate(joined.path).add(joined.at) if verdict.is_error else None
+        is_again = group.told_at is None or joined.at - group.told_at >= AGAIN_SECONDS
+        if verdict.failure and is_again:
             group.told_at = joined.at
-            return self._known(joined, failure, group)
-        if failure is None and self._repeats_now(group, joined.at):
+            return self._known(joined, verdict.failure, group)
+        if not verdict.failure and is_again and self._repeats_now(group, joined.at):
             group.told_at = joined.at
-            return self._repeated(joined, group)
+            return self._repeated(joined, verdict.shape, group)
         return self._rising(joined, rising) if rising else None
 
     def _grouped(self, joined: Joined, key: str) -> _Group:
@@ -135,15 +143,13 @@ class Patterns:
         rate = self._rates.get(path)
         if rate is None:
             rate = self._rates[path] = ErrorRate()
-            while len(self._rates) > _MOST_GROUPS:
+            while len(self._rates) > _MOST_LOGS:
                 self._rates.popitem(last=False)
         return rate
 
     def _repeats_now(self, group: _Group, at: float) -> bool:
-        is_often = (
-            len(group.moments) >= self._repeats and at - group.moments[0] <= self._window_seconds
-        )
-        return is_often and (group.told_at is None or at - group.told_at >= AGAIN_SECONDS)
+        is_full = len(group.moments) >= self._repeats
+        return is_full and at - group.moments[0] <= self._window_seconds
 
     def _known(self, joined: Joined, failure: str, group: _Group) -> PotentialIssue:
         row = signatures.row_of(failure)
@@ -152,7 +158,9 @@ class Patterns:
         return PotentialIssue(
             key=f"log[{failure}]",
             kind="log",
-            severity="critical",
+            severity="warning"
+            if _WARNING.search(joined.text[:_HEAD_CHARS].lower())
+            else "critical",
             subject=log,
             what=f'{log} shows a known failure{times}, {failure}: "{self._shown(joined.headline)}"',
             why=f"{row.reason[:1].upper()}{row.reason[1:]}. {row.then}",
@@ -161,9 +169,9 @@ class Patterns:
             failure_id=failure,
         )
 
-    def _repeated(self, joined: Joined, group: _Group) -> PotentialIssue:
+    def _repeated(self, joined: Joined, shape: str, group: _Group) -> PotentialIssue:
         category = signatures.category_of(joined.text)
-        log, shape = self._shown(joined.path), self._shown(template(joined.headline))
+        log, shape = self._shown(joined.path), self._shown(shape)
         span = duration(joined.at - group.first_at)
         about = f"It is about: {category}. " if category else ""
         return PotentialIssue(
@@ -202,6 +210,19 @@ class Patterns:
         # Masked before it is cut: half of a secret would not be known for one.
         shown = printable(self._masker.mask(text))
         return shown if len(shown) <= _MOST_SHOWN else f"{shown[: _MOST_SHOWN - 3]}..."
+
+
+def _verdict(joined: Joined) -> _Verdict | None:
+    text = joined.text
+    if len(text) > _MOST_JUDGED and not joined.is_traceback:
+        text = f"{text[: _MOST_JUDGED // 2]}\n{text[-_MOST_JUDGED // 2 :]}"
+    lowered = text.lower()
+    if not joined.is_traceback and not any(word in lowered for word in _SUSPECT):
+        return None
+    failure = signatures.failure_of(lowered)
+    is_error = joined.is_traceback or is_error_line(lowered)
+    shape = template(joined.headline)
+    return _Verdict(failure, is_error, shape) if failure or is_error else None
 
 
 def template(text: str) -> str:
