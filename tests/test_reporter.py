@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 
 import pytest
 from reporter_support import DAY, NOW, Past, attempt, finding, inventory
@@ -136,6 +137,16 @@ def test_an_install_and_a_machine_can_be_chosen(past):
     assert report(past, machine=theirs).causes[0]["check"] == "x.y"
     assert report(past, install_dir="/nowhere").verdict.startswith("No run of /nowhere is known")
     assert report(past, machine="machine:no").verdict.startswith("No machine is called machine:no")
+
+
+def test_an_install_is_found_by_any_way_to_write_its_folder(past, monkeypatch, tmp_path):
+    home = tmp_path / "home" / "somebody"
+    monkeypatch.setenv("HOME" if os.name != "nt" else "USERPROFILE", str(home))
+    (home / "wan").mkdir(parents=True)
+    past.store(0, [finding("a.b")], install_dir="~/wan")  # as a record has it, masked
+    monkeypatch.chdir(home)
+    for way in ("~/wan", "wan", "./wan", home / "wan"):
+        assert report(past, install_dir=way).folder == "~/wan", way
 
 
 def test_effects_hold_the_exact_interval_and_the_median_of_those_that_ended(past):

@@ -60,11 +60,8 @@ def _days(text: str) -> float:
 def _reporter(options: argparse.Namespace) -> HealthReporter:
     from modelmedic.reporter.health_reporter import HealthReporter
 
-    folder = options.install_dir
     return HealthReporter(
-        state_dir=rooms.state_dir(),
-        install_dir=None if folder is None else Path(folder).expanduser().absolute(),
-        machine=options.machine,
+        state_dir=rooms.state_dir(), install_dir=options.install_dir, machine=options.machine
     )
 
 

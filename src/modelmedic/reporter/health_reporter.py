@@ -78,7 +78,12 @@ class HealthReporter(IHealthReporter):
         self._history = history or History.open(self.state_dir, is_read_only=True, clock=clock)
         self._is_ours = history is None
         self._mask = Masker.of_this_machine().mask
-        self._folder = None if install_dir is None else self._mask(str(install_dir))
+        # As a run record has it: absolute, links as they are, the home folder masked.
+        self._folder = (
+            None
+            if install_dir is None
+            else self._mask(str(Path.cwd() / Path(install_dir).expanduser()))
+        )
         self._profile = profile
         self._machine = machine
         self._clock = clock

@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator
 
+from modelmedic.reporter.clipping import clipped
 from modelmedic.reporter.interfaces import Effect, InstallationReport, Trend, TrendAnalysis
 from modelmedic.reporter.trends import SHARES
 from modelmedic.text import counted, duration, printable, size
 
 _MOST_CAUSES = 20
+_MOST_LETTERS = 1_000  # of one line
 _MOST_LINES = 20  # of any other part; --json has them all
 
 
@@ -65,9 +67,9 @@ def _causes(report: InstallationReport) -> Iterator[str]:
             f"- {printable(cause['check'])}: {printable(cause['outcome'])} since {since}"
             f"{waits if cause['blocks'] else ''}"
         )
-        yield from (f"  {printable(cause[key])}" for key in ("what", "why") if cause[key])
+        yield from (f"  {_line(cause[key])}" for key in ("what", "why") if cause[key])
         if cause["next"]:
-            yield f"  Next: {printable(cause['next'])}"
+            yield f"  Next: {_line(cause['next'])}"
     if len(report.causes) > _MOST_CAUSES:
         yield f"- and {len(report.causes) - _MOST_CAUSES} more"
 
@@ -119,5 +121,6 @@ def _minute(at: float) -> str:
 
 
 def _line(text: str) -> str:
-    """Return a sentence of ours whole: what it quotes was made printable when it was built."""
-    return "".join(printable(text[start : start + 200]) for start in range(0, len(text), 200))
+    """Return sentences on one line, longer than a name may be."""
+    shown = clipped(text, _MOST_LETTERS)
+    return "".join(printable(shown[start : start + 30]) for start in range(0, len(shown), 30))
