@@ -54,17 +54,31 @@ def read(path: Path) -> dict[str, Any]:
         CannotTell: There is none, or it is no run record of this version.
     """
     file = path / NAME if path.is_dir() else path
-    record = _parsed(file, _read_bytes(file))
+    record = judged(_read_bytes(file), file)
+    if record["exit_code"] is None:
+        _add_unfinished(record, file.with_name(JOURNAL_NAME), _schema())
+        _count_again(record)
+    return record
+
+
+def judged(data: bytes, file: Path) -> dict[str, Any]:
+    """Return the run record that ``data`` is, judged as `read` does; ``file`` names it in words.
+
+    Raises:
+        CannotTell: It is no run record of this version.
+    """
+    record = _parsed(file, data)
     if not isinstance(record, dict) or record.get("schema") != SCHEMA:
         _refuse(file, f"it is no run record of schema {SCHEMA}")
-    schema = _schema()
-    if fault := jsonshape.first_fault(record, schema):
+    if fault := jsonshape.first_fault(record, _schema()):
         _refuse(file, fault)
-    if record["exit_code"] is None:
-        _add_unfinished(record, file.with_name(JOURNAL_NAME), schema)
+    _count_again(record)
+    return record
+
+
+def _count_again(record: dict[str, Any]) -> None:
     record["counts"] = counts(finding["outcome"] for finding in record["findings"])
     record["root_causes"] = root_causes(record["findings"])
-    return record
 
 
 def prune(runs: Path, *, kept: int = KEPT) -> list[Path]:

@@ -1,0 +1,130 @@
+"""Make a bundle: gather, mask, look a second time, and only then write it, whole or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from modelmedic import records, runs
+from modelmedic.bundle import collecting, packing, scanning
+from modelmedic.bundle.members import MANIFEST, RECORD, LeftOut, Member, capped
+from modelmedic.errors import ModelmedicError
+from modelmedic.text import printable
+
+_LOOKS = 3  # the first finds, the second sees that it is gone; masking may bring one thing more
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A bundle that may leave: its bytes, and what is told of it before it is written."""
+
+    data: bytes
+    members: tuple[Member, ...]  # the manifest first
+    left_out: tuple[LeftOut, ...]
+    found: int = field(default=0)  # what masking had missed and the second look masked
+
+
+def make(run: str, state_dir: Path, *, dropped: Collection[str] = ()) -> Made:
+    """Return the bundle of a run; nothing is written.
+
+    Args:
+        run: Report folder, report.json or id of a kept run; "" is the newest kept run.
+        state_dir: The state folder.
+        dropped: Names of members that stay out.
+
+    Raises:
+        CannotTell: There is no such run.
+        ModelmedicError: A name in ``dropped`` is none; or something would leak, or could not be
+            looked at.
+    """
+    path = runs.find(run, state_dir) if run else collecting.newest(state_dir)
+    found = collecting.collect(path, state_dir, masker(state_dir).mask)
+    look = scanning.SecondLook(state_dir)
+    hits = 0
+    for _ in range(_LOOKS):
+        members, left = _assembled(found, dropped)
+        leaks = look.archive(packing.packed(members))
+        if not leaks:
+            return _finished(found.record, members, left, look, hits)
+        hits = hits or len(leaks)
+        found.record = look.value_without(found.record)
+        found.extras = [look.member_without(member) for member in found.extras]
+    scanning.refuse(leaks)
+    raise AssertionError("unreachable")
+
+
+def masker(state_dir: Path) -> Any:
+    """Return the masker of what leaves the machine: stand-ins for names, the map stays here."""
+    from modelmedic.masking import Masker
+
+    return Masker.for_support(state_dir)
+
+
+def write(made: Made, path: Path) -> None:
+    """Write a bundle under its name, whole or not at all, readable by this user only.
+
+    Raises:
+        ModelmedicError: It cannot be written, or ``path`` is something else than a bundle.
+    """
+    from modelmedic.bundle import reading
+
+    is_free = not path.exists() and not path.is_symlink()
+    if not is_free and not reading.is_bundle(path):
+        raise ModelmedicError(
+            f"{printable(path)} is there already and is no bundle; it was left as it is.",
+            next_step="Name another file with --output.",
+        )
+    try:
+        records.write_parts(path, (made.data,))
+    except OSError as error:
+        raise ModelmedicError(
+            f"{printable(path)} cannot be written: {error.strerror or error}.",
+            next_step="Name a file elsewhere with --output, or make room.",
+        ) from error
+
+
+def _assembled(
+    found: collecting.Collection, dropped: Collection[str]
+) -> tuple[list[Member], list[LeftOut]]:
+    pieces = [*collecting.of_the_record(found.record), *found.extras]
+    names = [piece.name for piece in pieces]
+    if unknown := sorted(set(dropped) - set(names)):
+        raise ModelmedicError(
+            f"--drop {printable(unknown[0])} names nothing in this bundle.",
+            next_step=f"It holds: {', '.join(names)}.",
+        )
+    members = [piece for piece in pieces if isinstance(piece, Member)]
+    left = [piece for piece in pieces if isinstance(piece, LeftOut)]
+    kept, over = capped(member for member in members if member.name not in dropped)
+    by_hand = [LeftOut(name, "dropped by who made the bundle") for name in sorted(dropped)]
+    return kept, [*found.left_out, *left, *over, *by_hand]
+
+
+def _finished(
+    record: dict[str, Any],
+    members: list[Member],
+    left: list[LeftOut],
+    look: scanning.SecondLook,
+    hits: int,
+) -> Made:
+    has_record = any(member.name == RECORD for member in members)
+    first = packing.manifest(record if has_record else None, members, left)
+    whole = (first, *members)
+    data = packing.packed(whole)
+    scanning.refuse(look.archive(data))  # these very bytes
+    return Made(data, whole, tuple(left), hits)
+
+
+def listing(made: Made) -> Iterable[str]:
+    """Yield lines that say what is in a bundle: name, size, what it is, what was cut."""
+    from modelmedic.text import size
+
+    for member in made.members:
+        about = "this list, with a SHA-256 of each" if member.name == MANIFEST else member.about
+        cut = f" (without {member.cut})" if member.cut else ""
+        yield f"  {printable(member.name):<44} {size(len(member.data)):>10}  {about}{cut}"
+    for entry in made.left_out:
+        yield f"  not in it: {printable(entry.name)}: {printable(entry.why)}"
+

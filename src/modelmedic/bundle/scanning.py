@@ -1,0 +1,154 @@
+"""The second look at a finished bundle, by an engine that knows nothing of the masking rules.
+
+What it finds is masked and looked at again; what it still finds then keeps the bundle from being
+written. So does a scan that cannot run.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from modelmedic.bundle import cleaning
+from modelmedic.bundle.members import Member
+from modelmedic.errors import ModelmedicError
+from modelmedic.text import counted, printable
+
+if TYPE_CHECKING:
+    from modelmedic.leaks import Leak
+
+_TOLD = 5  # leaks in a message
+
+T = TypeVar("T")
+
+
+class Leaking(ModelmedicError):  # noqa: N818 - named for what it means
+    """Something is in the bundle that must not leave, and cannot be masked; nothing was written."""
+
+
+class CannotScan(ModelmedicError):  # noqa: N818
+    """The second look could not be had, so nothing may leave; nothing was written."""
+
+
+class SecondLook:
+    """The known secrets and names of this machine, and the look for them.
+
+    Args:
+        state_dir: The state folder, whose map of stand-ins says what was replaced.
+
+    Raises:
+        CannotScan: What is known cannot be read.
+    """
+
+    def __init__(self, state_dir: Path) -> None:
+        self._known = _or_refuse(lambda: _engine().Known.of_this_machine(state_dir))
+
+    def archive(self, data: bytes) -> list[Leak]:
+        """Return what leaks in a ZIP archive, its names and texts.
+
+        Raises:
+            CannotScan: It cannot be looked at.
+        """
+        return list(_or_refuse(lambda: _engine().in_archive(data, self._known)))
+
+    def text(self, text: str) -> list[Leak]:
+        """Return what leaks in a text.
+
+        Raises:
+            CannotScan: It cannot be looked at.
+        """
+        return list(_or_refuse(lambda: _engine().in_text(text, self._known)))
+
+    def without(self, text: str) -> str:
+        """Return a text with what leaks in it masked.
+
+        Raises:
+            CannotScan: It cannot be looked at.
+        """
+        return str(_or_refuse(lambda: _engine().without(text, self._known)))
+
+    def value_without(self, value: Any) -> Any:
+        """Return a JSON value with what leaks in it masked: strings, keys, and keys with values."""
+        if isinstance(value, str):
+            return self.without(value)
+        if isinstance(value, dict):
+            return {self.without(key): self._beside(key, part) for key, part in value.items()}
+        if isinstance(value, list):
+            return [self.value_without(part) for part in value]
+        return value
+
+    def member_without(self, member: Member) -> Member:
+        """Return a member with what leaks in it masked, as far as its form allows."""
+        data = _rewritten(member, self)
+        return member if data is None else replace(member, data=data)
+
+    def _beside(self, key: str, part: Any) -> Any:
+        """Mask a value that is a secret because of what it is called."""
+        if not isinstance(part, str):
+            return self.value_without(part)
+        pair = self.without(f"{key}={part}")
+        return pair.removeprefix(f"{key}=") if pair.startswith(f"{key}=") else self.without(part)
+
+
+def refuse(leaks: Iterable[Leak]) -> None:
+    """Raise for what was still found; the lines are shown masked.
+
+    Raises:
+        Leaking: There is any.
+    """
+    leaks = list(leaks)
+    if not leaks:
+        return
+    told = [_told(leak) for leak in leaks[:_TOLD]]
+    more = len(leaks) - len(told)
+    names = sorted({leak.member for leak in leaks})
+    raise Leaking(
+        f"No bundle was written: {counted(len(leaks), 'thing')} in it would give away a secret or "
+        "a name, and could not be masked.",
+        " ".join([*told, *([f"And {more} more."] if more else [])]),
+        f"Leave it out: {' '.join(f'--drop {printable(name)}' for name in names)}",
+    )
+
+
+def _told(leak: Leak) -> str:
+    where = f"line {leak.line}" if leak.line else "its name"
+    return f"{printable(leak.member)}, {where}: {leak.kind}: {printable(leak.masked_line)}."
+
+
+def _rewritten(member: Member, look: SecondLook) -> bytes | None:
+    """Return the member's bytes masked in their form; None where it has none that we write."""
+    text = member.data.decode("utf-8", "replace")
+    if member.name.endswith(".json"):
+        return cleaning.dumped(look.value_without(json.loads(text)))
+    if member.name.endswith(".jsonl"):
+        return b"".join(_line(line, look) for line in text.split("\n") if line)
+    if member.name.endswith(".xml"):
+        return cleaning.as_xml(member.data, look.without)
+    return look.without(text).encode()
+
+
+def _line(line: str, look: SecondLook) -> bytes:
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError):
+        return f"{look.without(line)}\n".encode()
+    return json.dumps(look.value_without(value), ensure_ascii=False).encode() + b"\n"
+
+
+def _engine() -> Any:
+    from modelmedic import leaks
+
+    return leaks
+
+
+def _or_refuse(call: Callable[[], T]) -> T:
+    try:
+        return call()
+    except Exception as error:
+        raise CannotScan(
+            "No bundle was written: the second look for secrets could not be had.",
+            f"{type(error).__name__}: {printable(error)}.",
+        ) from error
