@@ -22,7 +22,7 @@ HEAVY = {
 # A module may import its own layer and those before it. A new module gets its line here, which is
 # the moment to think about where it belongs.
 LAYERS = (
-    ("", "caller", "deeds", "errors", "jsonshape", "lazy", "masking", "pseudonyms", "text"),
+    ("", "caller", "deeds", "errors", "jsonshape", "lazy", "pseudonyms", "text"),
     # What interrupts a block ends its children; the limits name it.
     (
         *("commands", "purity", "rooms", "bootstrap"),
@@ -30,6 +30,7 @@ LAYERS = (
     ),
     ("profile.model", "context", "findings", "testing"),
     ("facts",),
+    ("masking", "leaks"),  # what is masked is read from the files of this machine
     ("profile", "compat", "needs", "selection", "discovery", "forecast", "scan"),
     (
         "operations",

@@ -135,7 +135,7 @@ class Masker:
         homes = {home, os.path.realpath(home)} - {"/", ""}
         return cls(
             tuple(sorted(homes, key=len, reverse=True)),
-            tuple(pair for pair in names if _is_telling(pair[0])),
+            tuple(pair for pair in names if is_telling(pair[0])),
             tuple(_known_secrets()),
         )
 
@@ -181,7 +181,8 @@ def _rules_for(text: str) -> list[tuple[re.Pattern[str], str]]:
     return [(pattern, left) for words, pattern, left in _RULES if any(map(is_there, words))]
 
 
-def _is_telling(name: str) -> bool:
+def is_telling(name: str) -> bool:
+    """Return whether a name hides somebody: no common word, and four letters or more."""
     return len(name) >= _LEAST_LETTERS and name.lower() not in _COMMON
 
 
