@@ -1,0 +1,91 @@
+"""``modelmedic bundle``: one file for support, masked; and what is in one."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from modelmedic import rooms
+from modelmedic.cli.parsing import EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, Commands
+
+if TYPE_CHECKING:
+    from modelmedic.bundle.making import Made
+
+_USAGE = """\
+modelmedic bundle [RUN] [--output FILE] [--drop FILE]... [--yes]
+       modelmedic bundle show BUNDLE
+       modelmedic bundle diff BUNDLE BUNDLE|RUN
+       modelmedic bundle [RUN] --issue"""
+
+
+def add(commands: Commands) -> None:
+    """Add the command and its options."""
+    bundle = commands.add_parser(
+        "bundle", help="make one masked file for support, or read one", usage=_USAGE
+    )
+    bundle.add_argument(
+        "words", nargs="*", metavar="RUN",
+        help="a report folder, its report.json, or the id of a kept run (default: the newest "
+        "kept); or show BUNDLE; or diff BUNDLE BUNDLE",
+    )  # fmt: skip
+    bundle.add_argument("--output", type=Path, help="where to (default: modelmedic-bundle-RUN.zip)")
+    bundle.add_argument(
+        "--drop", action="append", default=[], metavar="FILE",
+        help="leave out a file of it; may be given more than once",
+    )  # fmt: skip
+    bundle.add_argument("--yes", action="store_true", help="write it without asking")
+    bundle.set_defaults(call=_bundle)
+
+
+def _bundle(options: argparse.Namespace) -> int:
+    words = options.words
+    if words[:1] == ["show"]:
+        return _show(words[1:])
+    if words[:1] == ["diff"]:
+        return _diff(words[1:])
+    if len(words) > 1:
+        return _misused("name one run, or show BUNDLE, or diff BUNDLE BUNDLE")
+    return _make(options, words[0] if words else "")
+
+
+def _make(options: argparse.Namespace, run: str) -> int:
+    from modelmedic.bundle import making
+
+    made = making.make(run, rooms.state_dir(), dropped=options.drop)
+    path = options.output or Path(f"modelmedic-bundle-{made.run_id}.zip")
+    print("\n".join(making.listing(made)))
+    if not options.yes and not _is_agreed(path):
+        return EXIT_INTERRUPTED if sys.stdin.isatty() else EXIT_USAGE
+    making.write(made, path)
+    print(f"{path} is written. Nothing was sent; it is yours to pass on.")
+    return EXIT_OK
+
+
+def _is_agreed(path: Path) -> bool:
+    """Ask on a terminal; elsewhere say how it is done."""
+    if not sys.stdin.isatty():
+        print(
+            "Nothing was written: there is no terminal to ask on. Next: the same command with --yes"
+        )
+        return False
+    if input(f"Write this to {path}? [y/N] ").strip().lower() in {"y", "yes"}:
+        return True
+    print("Nothing was written.")
+    return False
+
+
+def _show(words: Sequence[str]) -> int:
+    from modelmedic.bundle import reading, showing
+
+    if len(words) != 1:
+        return _misused("show takes one bundle")
+    print("\n".join(showing.lines(reading.read(Path(words[0])))))
+    return EXIT_OK
+
+
+def _misused(why: str) -> int:
+    print(f"usage: {_USAGE}\nmodelmedic bundle: {why}", file=sys.stderr)
+    return EXIT_USAGE
