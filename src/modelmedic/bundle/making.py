@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from modelmedic import records, runs
-from modelmedic.bundle import collecting, packing, scanning
+from modelmedic.bundle import cleaning, collecting, packing, scanning
 from modelmedic.bundle.members import MANIFEST, RECORD, LeftOut, Member, capped
 from modelmedic.errors import ModelmedicError
 from modelmedic.text import printable
@@ -40,8 +40,7 @@ def make(run: str, state_dir: Path, *, dropped: Collection[str] = ()) -> Made:
         ModelmedicError: A name in ``dropped`` is none; or something would leak, or could not be
             looked at.
     """
-    path = runs.find(run, state_dir) if run else collecting.newest(state_dir)
-    found = collecting.collect(path, state_dir, masker(state_dir).mask)
+    found = collecting.collect(_path(run, state_dir), state_dir, masker(state_dir).mask)
     look = scanning.SecondLook(state_dir)
     hits = 0
     for _ in range(_LOOKS):
@@ -52,8 +51,33 @@ def make(run: str, state_dir: Path, *, dropped: Collection[str] = ()) -> Made:
         hits = hits or len(leaks)
         found.record = look.value_without(found.record)
         found.extras = [look.member_without(member) for member in found.extras]
-    scanning.refuse(leaks)
-    raise AssertionError("unreachable")
+    raise scanning.leaking(leaks)
+
+
+def masked_record(run: str, state_dir: Path) -> dict[str, Any]:
+    """Return the record of a run as a bundle would hold it: masked, and looked at again.
+
+    Args:
+        run: As for `make`; a bundle, too.
+        state_dir: The state folder.
+
+    Raises:
+        CannotTell: There is no such run.
+        ModelmedicError: Something in it would leak, or it could not be looked at.
+    """
+    from modelmedic.bundle import reading
+
+    path = _path(run, state_dir)
+    record = reading.read(path).record() if reading.is_bundle(path) else runs.read(path)
+    look = scanning.SecondLook(state_dir)
+    record = look.value_without(cleaning.clean(record, masker(state_dir).mask))
+    if leaks := look.text(cleaning.dumped(record).decode()):
+        raise scanning.leaking(leaks)
+    return dict(record)
+
+
+def _path(run: str, state_dir: Path) -> Path:
+    return runs.find(run, state_dir) if run else collecting.newest(state_dir)
 
 
 def masker(state_dir: Path) -> Any:
@@ -116,7 +140,8 @@ def _finished(
     first = packing.manifest(record if has_record else None, members, left)
     whole = (first, *members)
     data = packing.packed(whole)
-    scanning.refuse(look.archive(data))  # these very bytes
+    if leaks := look.archive(data):  # these very bytes
+        raise scanning.leaking(leaks)
     return Made(record["run_id"], data, whole, tuple(left), hits)
 
 

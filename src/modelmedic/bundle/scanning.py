@@ -7,7 +7,7 @@ written. So does a scan that cannot run.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -93,29 +93,23 @@ class SecondLook:
         return pair.removeprefix(f"{key}=") if pair.startswith(f"{key}=") else self.without(part)
 
 
-def refuse(leaks: Iterable[Leak]) -> None:
-    """Raise for what was still found; the lines are shown masked.
-
-    Raises:
-        Leaking: There is any.
-    """
-    leaks = list(leaks)
-    if not leaks:
-        return
+def leaking(leaks: Sequence[Leak]) -> Leaking:
+    """Return the error for what was still found; the lines are shown masked."""
     told = [_told(leak) for leak in leaks[:_TOLD]]
-    more = len(leaks) - len(told)
-    names = sorted({leak.member for leak in leaks})
-    raise Leaking(
+    if more := len(leaks) - len(told):
+        told.append(f"And {more} more.")
+    names = sorted({leak.member for leak in leaks if leak.member})
+    return Leaking(
         f"No bundle was written: {counted(len(leaks), 'thing')} in it would give away a secret or "
         "a name, and could not be masked.",
-        " ".join([*told, *([f"And {more} more."] if more else [])]),
-        f"Leave it out: {' '.join(f'--drop {printable(name)}' for name in names)}",
+        " ".join(told),
+        f"Leave it out: {' '.join(f'--drop {printable(name)}' for name in names)}" * bool(names),
     )
 
 
 def _told(leak: Leak) -> str:
     where = f"line {leak.line}" if leak.line else "its name"
-    return f"{printable(leak.member)}, {where}: {leak.kind}: {printable(leak.masked_line)}."
+    return f"{printable(leak.member) or 'the text'}, {where}: {leak.kind}: {printable(leak.masked_line)}."
 
 
 def _rewritten(member: Member, look: SecondLook) -> bytes | None:

@@ -37,6 +37,11 @@ def add(commands: Commands) -> None:
         help="leave out a file of it; may be given more than once",
     )  # fmt: skip
     bundle.add_argument("--yes", action="store_true", help="write it without asking")
+    bundle.add_argument(
+        "--issue", action="store_true",
+        help="print the text of an issue for the app's own tracker, and a link that fills it in",
+    )  # fmt: skip
+    bundle.add_argument("--profile", help="with --issue: the profile that names the tracker")
     bundle.set_defaults(call=_bundle)
 
 
@@ -48,7 +53,8 @@ def _bundle(options: argparse.Namespace) -> int:
         return _diff(words[1:])
     if len(words) > 1:
         return _misused("name one run, or show BUNDLE, or diff BUNDLE BUNDLE")
-    return _make(options, words[0] if words else "")
+    run = words[0] if words else ""
+    return _issue(run, options.profile) if options.issue else _make(options, run)
 
 
 def _make(options: argparse.Namespace, run: str) -> int:
@@ -83,6 +89,24 @@ def _show(words: Sequence[str]) -> int:
     if len(words) != 1:
         return _misused("show takes one bundle")
     print("\n".join(showing.lines(reading.read(Path(words[0])))))
+    return EXIT_OK
+
+
+def _issue(run: str, profile: str | None) -> int:
+    """Print the issue as it may be pasted; it went through the second look, too."""
+    from modelmedic.bundle import issue, making
+
+    record = making.masked_record(run, rooms.state_dir())
+    found = issue.issue(record)
+    print(f"Title: {found.title}\n\n{found.body}")
+    page = issue.issues_url(profile) if profile else issue.issues_url_of(record)
+    if page:
+        print(f"Open this to file it:\n{issue.link(record, page)}")
+    else:
+        print(
+            "No link: the profile names no tracker ([support] issues_url), or is none of ours. "
+            "The file of a profile of your own is named by --profile."
+        )
     return EXIT_OK
 
 
