@@ -18,6 +18,9 @@ KEYWORDS = frozenset(
 )  # fmt: skip
 ANNOTATIONS = frozenset({"$schema", "$defs", "title", "description"})
 
+Judge = Callable[[Any], bool]
+
+_BOTH: Mapping[bool, Judge] = {True: lambda _value: True, False: lambda _value: False}
 _TYPES: dict[str, tuple[type, ...]] = {
     "object": (dict,),
     "array": (list,),
@@ -32,6 +35,79 @@ _TYPES: dict[str, tuple[type, ...]] = {
 def first_fault(value: Any, schema: Mapping[str, Any]) -> str | None:
     """Return where and how ``value`` breaks the schema ("findings[3].what: ..."), or None."""
     return next(_faults(value, schema, schema, ""), None)
+
+
+def compiled(schema: Mapping[str, Any]) -> Judge:
+    """Return the same judgement as yes or no, ten times faster, for who reads thousands.
+
+    What is wrong with a value that is refused says `first_fault`.
+    """
+    return _compiled(schema, schema, {})
+
+
+def _compiled(schema: Mapping[str, Any], root: Mapping[str, Any], made: dict[str, Judge]) -> Judge:
+    if "$ref" in schema:
+        return _named(schema["$ref"].rpartition("/")[2], root, made)
+    if schema.get("type") == "string" and set(schema) <= {"type", *ANNOTATIONS}:
+        return _is_text
+    is_own = _own_judge(schema)
+    if "items" in schema:
+        return _list_judge(is_own, _compiled(schema["items"], root, made))
+    others = schema.get("additionalProperties", True)
+    if others is True and not {"properties", "required"} & set(schema):
+        return is_own
+    parts = {key: _compiled(part, root, made) for key, part in schema.get("properties", {}).items()}
+    is_other = _compiled(others, root, made) if isinstance(others, dict) else _BOTH[others]
+    return _object_judge(is_own, parts, is_other, frozenset(schema.get("required", ())))
+
+
+def _named(name: str, root: Mapping[str, Any], made: dict[str, Judge]) -> Judge:
+    """Return the judge of a definition; one that refers to itself asks for it when it is made."""
+    if name not in made:
+        made[name] = lambda value: made[name](value)  # noqa: PLW0108 - not yet what it will be
+        made[name] = _compiled(root["$defs"][name], root, made)
+    return made[name]
+
+
+def _list_judge(is_own: Judge, is_item: Judge) -> Judge:
+    def judge(value: Any) -> bool:
+        return is_own(value) and (not isinstance(value, list) or all(map(is_item, value)))
+
+    return judge
+
+
+def _object_judge(
+    is_own: Judge, parts: Mapping[str, Judge], is_other: Judge, required: frozenset[str]
+) -> Judge:
+    def judge(value: Any) -> bool:
+        if not isinstance(value, dict):
+            return is_own(value)
+        if not is_own(value) or not required <= value.keys():
+            return False
+        for key, part in value.items():  # noqa: SIM110 - a generator costs half as much again
+            if not parts.get(key, is_other)(part):
+                return False
+        return True
+
+    return judge
+
+
+def _own_judge(schema: Mapping[str, Any]) -> Judge:
+    """Return the judge of a value without its parts; the usual answers are known beforehand."""
+    kinds = schema.get("type", list(_TYPES))
+    kinds = [kinds] if isinstance(kinds, str) else kinds
+    limits = [(is_kept, schema[name]) for name, is_kept, _text in _LIMITS if name in schema]
+    usual = frozenset(kind for name in kinds for kind in _TYPES[name])
+
+    def judge(value: Any) -> bool:
+        if type(value) not in usual and not any(_is(value, kind) for kind in kinds):
+            return False
+        for is_kept, limit in limits:  # noqa: SIM110 - as above
+            if not is_kept(value, limit):
+                return False
+        return True
+
+    return judge
 
 
 def _faults(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import re
@@ -10,7 +11,8 @@ import secrets
 import shutil
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -53,12 +55,25 @@ def read(path: Path) -> dict[str, Any]:
     Raises:
         CannotTell: There is none, or it is no run record of this version.
     """
+    return read_hashed(path)[0]
+
+
+def read_hashed(path: Path) -> tuple[dict[str, Any], str]:
+    """Return the same and what tells it from another record: the SHA-256 of its file.
+
+    Of a killed run's, with its length: what is beside it grew until then.
+
+    Raises:
+        CannotTell: As `read`.
+    """
     file = path / NAME if path.is_dir() else path
-    record = judged(_read_bytes(file), file)
+    data = _read_bytes(file)
+    record, sha256 = judged(data, file), hashlib.sha256(data).hexdigest()
     if record["exit_code"] is None:
         _add_unfinished(record, file.with_name(JOURNAL_NAME), _schema())
         _count_again(record)
-    return record
+        sha256 += f"+{len(record['findings'])}"
+    return record, sha256
 
 
 def judged(data: bytes, file: Path) -> dict[str, Any]:
@@ -70,8 +85,8 @@ def judged(data: bytes, file: Path) -> dict[str, Any]:
     record = _parsed(file, data)
     if not isinstance(record, dict) or record.get("schema") != SCHEMA:
         _refuse(file, f"it is no run record of schema {SCHEMA}")
-    if fault := jsonshape.first_fault(record, _schema()):
-        _refuse(file, fault)
+    if not _judge()(record):
+        _refuse(file, jsonshape.first_fault(record, _schema()) or "it breaks the schema")
     _count_again(record)
     return record
 
@@ -105,6 +120,12 @@ def _remove(path: Path) -> bool:
     return not path.exists()
 
 
+@cache
+def _judge() -> Callable[[Any], bool]:
+    return jsonshape.compiled(_schema())
+
+
+@cache
 def _schema() -> dict[str, Any]:
     text = (rooms.room("reports") / "run-record.schema.json").read_text(encoding="utf-8")
     schema: dict[str, Any] = json.loads(text)

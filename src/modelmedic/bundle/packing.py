@@ -36,14 +36,14 @@ def manifest(
         members: All others.
         left_out: What was there and is not in it.
     """
-    machine = str((record or {}).get("environment", {}).get("machine", ""))
+    machine = str((record or {}).get("environment", {}).get("machine_id", ""))
     value = {
         "schema": SCHEMA,
         "kind": KIND,
         "modelmedic": __version__,
         "run_id": record["run_id"] if record else None,
         "profile": record["profile"] if record else None,
-        "machine": machine if machine.startswith("machine:") else "",
+        "machine": machine,
         "members": [member.to_json() for member in members],
         "left_out": [entry.to_json() for entry in left_out],
     }
