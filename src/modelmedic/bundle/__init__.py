@@ -1,1 +1,1 @@
-"""The support bundle: what support needs as one ZIP file, masked and scanned, and how one is read."""
+"""The support bundle: what support needs as one ZIP file, masked and scanned; and to read one."""

@@ -201,10 +201,10 @@ class Archive:
             entry.size_bytes,
         ):
             self._refuse(f"{entry.name} has two headers that differ")
-        start += name_length + extra
-        if start + entry.packed_bytes > len(self._data):
+        content = start + int(name_length) + int(extra)
+        if content + entry.packed_bytes > len(self._data):
             self._refuse(f"{entry.name} is cut short")
-        return start
+        return content
 
     def _inflated(self, entry: Entry, packed: bytes) -> bytes:
         """Return what a member unfolds to, and never more than one byte above what it should."""
@@ -233,7 +233,9 @@ def read_regular(path: Path, most_bytes: int) -> bytes:
     """
     name = printable(path)
     try:
-        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+        handle = os.open(
+            path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+        )
         with os.fdopen(handle, "rb") as stream:
             info = os.fstat(handle)
             if not stat.S_ISREG(info.st_mode):

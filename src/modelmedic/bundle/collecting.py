@@ -9,24 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from modelmedic import rooms, runs, summary, support
-from modelmedic.bundle import cleaning, files
+from modelmedic.bundle import cleaning, files, kept
 from modelmedic.bundle.cleaning import Mask
 from modelmedic.bundle.members import MOST_MEMBER_BYTES, RECORD, RUNS, LeftOut, Member
 from modelmedic.errors import CannotTell
 from modelmedic.records import JOURNAL_NAME, NAME
 from modelmedic.text import counted
 
-_MOST_LOG_BYTES = 2 * 1024 * 1024  # of each log: thousands of its lines
 _MOST_OLDER = 10  # records of earlier runs: how it came to this
 _MOST_OLDER_BYTES = 1024 * 1024
 _GOOD = frozenset({"passed", "skipped"})
-
-# Logs of the state folder: name and what it is. All are JSON lines.
-_LOGS = {
-    "errors.jsonl": "contexts of failed calls of installer components",
-    "reliability.jsonl": "failed calls of components and what was tried",
-    "effectiveness.jsonl": "how often each repair worked on this machine",
-}
+_AREAS = frozenset({"system", "hardware", "python"})
 
 
 @dataclass(slots=True)
@@ -60,9 +53,10 @@ def collect(run: Path, state_dir: Path, mask: Mask) -> Collection:
     found = Collection(record)
     for piece in (
         *_of_the_folder(folder, mask),
-        *_journals(state_dir, record["run_id"], mask),
-        *_logs(state_dir, mask),
-        *_older(record, run, state_dir, mask),
+        *kept.journals(state_dir, record["run_id"], mask),
+        *kept.logs(state_dir, mask),
+        *kept.history(state_dir, record["run_id"], mask),
+        *_older(record, state_dir, mask),
     ):
         if isinstance(piece, LeftOut):
             found.left_out.append(piece)
@@ -117,13 +111,21 @@ def verdict(record: Mapping[str, Any]) -> str:
 
 
 def _environment(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the machine as the run saw it, and what of the app's packages did not hold."""
-    wrong = [
-        {key: finding[key] for key in ("check", "outcome", "what")}
-        for finding in record["findings"]
-        if finding["area"] in {"python", "hardware", "system"} and finding["outcome"] not in _GOOD
-    ]
-    return {**record["environment"], "does_not_hold": wrong}
+    """Return the machine as the run saw it, and what about it did not hold.
+
+    ``conflicts`` is what "pip check" would say, as the run's own check of it found.
+    """
+    wrong = [finding for finding in record["findings"] if finding["outcome"] not in _GOOD]
+    conflicts = next((f for f in record["findings"] if f["check"] == "python.conflicts"), None)
+    return {
+        **record["environment"],
+        "conflicts": _told(conflicts) if conflicts else None,
+        "does_not_hold": [_told(finding) for finding in wrong if finding["area"] in _AREAS],
+    }
+
+
+def _told(finding: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: finding.get(key) for key in ("check", "outcome", "what", "facts")}
 
 
 def _record_member(
@@ -159,43 +161,20 @@ def _of_the_folder(folder: Path, mask: Mask) -> Iterator[Member | LeftOut]:
         else:
             yield Member("plan.json", "what would be repaired", cleaning.as_json(plan, mask))
     about = "findings of a run that was killed, as they came"
-    yield from _lines(folder / JOURNAL_NAME, JOURNAL_NAME, about, mask)
+    yield from kept.lines(folder / JOURNAL_NAME, JOURNAL_NAME, about, mask)
 
 
-# -- the state folder ----------------------------------------------------------------------------
+# -- earlier runs --------------------------------------------------------------------------------
 
 
-def _journals(state_dir: Path, run_id: str, mask: Mask) -> Iterator[Member | LeftOut]:
-    """Yield the journal of the run; found by its id, as the record has no real path to look for."""
-    paths = sorted((state_dir / "journals").glob(f"*/*/{run_id}.jsonl"))
-    for number, path in enumerate(paths, 1):
-        name = f"journal/{run_id}{f'-{number}' if number > 1 else ''}.jsonl"
-        yield from _lines(path, name, "what was changed, step by step, for undo", mask)
-
-
-def _logs(state_dir: Path, mask: Mask) -> Iterator[Member | LeftOut]:
-    for name, about in _LOGS.items():
-        yield from _lines(state_dir / name, f"logs/{name}", about, mask)
-
-
-def _lines(path: Path, name: str, about: str, mask: Mask) -> Iterator[Member | LeftOut]:
-    raw = files.tail(path, _MOST_LOG_BYTES)
-    if isinstance(raw, LeftOut):
-        yield LeftOut(name, raw.why)
-    elif raw is not None and raw.data.strip():
-        yield Member(name, about, cleaning.as_lines(raw.data, mask), raw.cut)
-
-
-def _older(
-    record: Mapping[str, Any], run: Path, state_dir: Path, mask: Mask
-) -> Iterator[Member | LeftOut]:
+def _older(record: Mapping[str, Any], state_dir: Path, mask: Mask) -> Iterator[Member | LeftOut]:
     """Yield the records of the runs before it on the same install, the newest first."""
     count = 0
     for folder in _kept(state_dir):
         if count == _MOST_OLDER:
             break
         try:
-            older = cleaning.clean(runs.read(folder), mask) if folder != run else record
+            older = cleaning.clean(runs.read(folder), mask)
         except CannotTell:
             continue
         is_before = older["run_id"] != record["run_id"] and (

@@ -23,6 +23,9 @@ _MOST_BLOCK_LETTERS = 4_000  # of one fenced block of the printed text
 _STEPS = (4_000, 2_000, 1_000, 500, 250, 120, 60)  # letters of a block of the text in the link
 _MOST_CAUSES = 10
 _MOST_PACKAGES = 60
+_INTRODUCTION = (
+    "This was written by modelmedic, which checked the installation. Names and secrets are masked."
+)
 _NO_ID = re.compile(r"[^A-Za-z0-9._\[\]/ -]+")
 _MOST_ID = 80  # letters of an id in the title
 
@@ -44,13 +47,12 @@ def issue(record: Mapping[str, Any], *, most_letters: int = _MOST_BLOCK_LETTERS)
     """
     causes = _causes(record)
     parts = [
-        "This was written by modelmedic, which checked the installation. Names and secrets are "
-        "masked.",
+        _INTRODUCTION,
         _part("Verdict", [verdict(record)], most_letters),
         *(_cause(finding, most_letters) for finding in causes[:_MOST_CAUSES]),
     ]
-    if rest := len(causes) - _MOST_CAUSES:
-        parts += [f"And {counted(rest, 'more cause', 'more causes')}."] if rest > 0 else []
+    if rest := causes[_MOST_CAUSES:]:
+        parts.append(f"And {counted(len(rest), 'more cause', 'more causes')}.")
     parts.append(_part("Environment", list(_environment(record)), most_letters))
     return Issue(_title(record, causes), "\n\n".join(parts) + "\n")
 

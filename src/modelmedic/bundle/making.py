@@ -65,15 +65,24 @@ def masked_record(run: str, state_dir: Path) -> dict[str, Any]:
         CannotTell: There is no such run.
         ModelmedicError: Something in it would leak, or it could not be looked at.
     """
-    from modelmedic.bundle import reading
-
-    path = _path(run, state_dir)
-    record = reading.read(path).record() if reading.is_bundle(path) else runs.read(path)
+    record = record_of(run, state_dir)
     look = scanning.SecondLook(state_dir)
     record = look.value_without(cleaning.clean(record, masker(state_dir).mask))
     if leaks := look.text(cleaning.dumped(record).decode()):
         raise scanning.leaking(leaks)
     return dict(record)
+
+
+def record_of(run: str, state_dir: Path) -> dict[str, Any]:
+    """Return the record of a run as it lies there, of a bundle the one it is about.
+
+    Raises:
+        CannotTell: There is none.
+    """
+    from modelmedic.bundle import reading
+
+    path = _path(run, state_dir)
+    return reading.read(path).record() if reading.is_bundle(path) else runs.read(path)
 
 
 def _path(run: str, state_dir: Path) -> Path:
@@ -84,7 +93,7 @@ def masker(state_dir: Path) -> Any:
     """Return the masker of what leaves the machine: stand-ins for names, the map stays here."""
     from modelmedic.masking import Masker
 
-    if not hasattr(Masker, 'for_support'):
+    if not hasattr(Masker, "for_support"):
         return Masker.of_this_machine()
     return Masker.for_support(state_dir)
 
@@ -155,4 +164,3 @@ def listing(made: Made) -> Iterable[str]:
         yield f"  {printable(member.name):<44} {size(len(member.data)):>10}  {about}{cut}"
     for entry in made.left_out:
         yield f"  not in it: {printable(entry.name)}: {printable(entry.why)}"
-

@@ -14,7 +14,7 @@ MANIFEST = "manifest.json"
 RECORD = "report.json"
 RUNS = "runs/"  # folder of the records of older runs of the same install
 
-# What one mail takes with most providers, before compression; a record of 10,000 findings has 10 MB.
+# What most mailboxes take, even unpacked. A record of 10,000 findings has 10 MB.
 MOST_TOTAL_BYTES = 20 * 1024 * 1024
 MOST_MEMBER_BYTES = 12 * 1024 * 1024
 MOST_MEMBERS = 200

@@ -134,8 +134,9 @@ def records(path: Path) -> list[dict[str, Any]]:
     found = read(path)
     damaged = [*found.changed, *found.missing]
     if damaged:
+        names = printable(", ".join(damaged))
         raise CannotTell(
-            f"{printable(path)} is not as it was made: {printable(', '.join(damaged))} changed or missing.",
+            f"{printable(path)} is not as it was made: changed or missing is {names}.",
             "What is imported is believed for a long time.",
             "Ask for the bundle again.",
         )
@@ -159,7 +160,7 @@ def _manifest(archive: Archive, path: Path) -> dict[str, Any]:
 
 
 def _is_same(data: bytes, entry: Mapping[str, Any]) -> bool:
-    is_size = len(data) == entry["bytes"]
+    is_size: bool = len(data) == entry["bytes"]
     return is_size and hashlib.sha256(data).hexdigest() == entry["sha256"]
 
 

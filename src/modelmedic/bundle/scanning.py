@@ -109,7 +109,8 @@ def leaking(leaks: Sequence[Leak]) -> Leaking:
 
 def _told(leak: Leak) -> str:
     where = f"line {leak.line}" if leak.line else "its name"
-    return f"{printable(leak.member) or 'the text'}, {where}: {leak.kind}: {printable(leak.masked_line)}."
+    member = printable(leak.member) or "the text"
+    return f"{member}, {where}: {leak.kind}: {printable(leak.masked_line)}."
 
 
 def _rewritten(member: Member, look: SecondLook) -> bytes | None:

@@ -50,6 +50,7 @@ def _run(bundle: Bundle) -> Iterator[str]:
     causes = record["root_causes"]
     for cause in causes[:_MOST_CAUSES]:
         waiting = f" ({counted(cause['blocks'], 'check')} wait on it)" if cause["blocks"] else ""
-        yield f"  {cause['outcome']} {printable(cause['check'])}: {printable(cause['what'])}{waiting}"
+        check, what = printable(cause["check"]), printable(cause["what"])
+        yield f"  {cause['outcome']} {check}: {what}{waiting}"
     if rest := causes[_MOST_CAUSES:]:
         yield f"  ... and {len(rest)} more"

@@ -6,13 +6,9 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from modelmedic import rooms
-from modelmedic.cli.parsing import EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, Commands
-
-if TYPE_CHECKING:
-    from modelmedic.bundle.making import Made
+from modelmedic.cli.parsing import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, Commands
 
 _USAGE = """\
 modelmedic bundle [RUN] [--output FILE] [--drop FILE]... [--yes]
@@ -88,7 +84,18 @@ def _show(words: Sequence[str]) -> int:
 
     if len(words) != 1:
         return _misused("show takes one bundle")
-    print("\n".join(showing.lines(reading.read(Path(words[0])))))
+    bundle = reading.read(Path(words[0]))
+    print("\n".join(showing.lines(bundle)))
+    return EXIT_OK if bundle.is_whole else EXIT_FAILED
+
+
+def _diff(words: Sequence[str]) -> int:
+    from modelmedic.bundle import differing, making
+
+    if len(words) != 2:  # noqa: PLR2004 - the two
+        return _misused("diff takes two of: a bundle, a report folder, the id of a kept run")
+    before, after = (making.record_of(word, rooms.state_dir()) for word in words)
+    print("\n".join(differing.lines(before, after)))
     return EXIT_OK
 
 

@@ -16,7 +16,8 @@ def add(commands: Commands) -> None:
     """Add the command and its options."""
     report = commands.add_parser("report", help="render the HTML block of an old run")
     report.add_argument(
-        "run", help="a report folder, its report.json, the id of a kept run, or a support bundle",
+        "run",
+        help="a report folder, its report.json, the id of a kept run, or a support bundle",
     )
     report.add_argument("--output", type=Path, help="where to (default: standard output)")
     report.set_defaults(call=_report)
