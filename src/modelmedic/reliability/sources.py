@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 from modelmedic.healing import classify
+from modelmedic.masking.machine import secrets_in
 from modelmedic.reliability import machine, veil
 from modelmedic.reliability.cpu_use import CpuUse
 from modelmedic.reliability.installed import InstalledPackages
@@ -56,7 +57,7 @@ class Sources:
 
     def veil(self) -> veil.Veil:
         """Return the veil for the secrets of now: a token may have come since the last error."""
-        secrets = frozenset(veil.secrets_in(os.environ))
+        secrets = frozenset(secrets_in(os.environ))
         if self._veil is None or self._veil[0] != secrets:
             self._veil = (secrets, veil.Veil.of_this_process())
         return self._veil[1]

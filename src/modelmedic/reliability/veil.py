@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping
-from urllib.parse import quote, unquote
 
 from modelmedic.masking import MASK, Masker
 
@@ -13,17 +11,8 @@ from modelmedic.masking import MASK, Masker
 SECRET_NAME = re.compile(
     r"(?i)token|secret|passw|passphrase|credential|api_?key|access_?key|private_?key|auth|cookie"
 )
-_NAMES_A_PLACE = re.compile(r"(?i)(path|file|dir|home|sock)$")
-_LEAST_LETTERS = 8  # of the value of a variable: "true" and "1" are no secrets
+_LEAST_LETTERS = 8  # of a value that is looked for inside of words
 _LEAST_IN_CALL = 3  # of an argument that is called a password
-_PROXIES = re.compile(r"(?i)^[a-z]+_proxy$")
-_PASSWORD_IN_URL = re.compile(r"://([^/\s]*):([^\s]*)@")
-# From the beginning of a name on: a text of one long word would take quadratic time.
-# `password="..."` in a line of code, `'token': '...'` in a printed dict.
-_QUOTED = re.compile(
-    r"(?i)(?<![\w-])([\w-]*(?:password|passwd|secret|token|api_?key)[\"']?\s*[=:]\s*)"
-    r"([\"'])(?!\*\*\*)(?:\\.|(?!\2)[^\\\n])+\2"
-)
 # What is left of a private key when only one of its ends is in the text.
 _KEY_BEGINS = re.compile(r"-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----")
 _KEY_ENDS = re.compile(r"-----END [A-Z ]{0,30}PRIVATE KEY-----")
@@ -46,11 +35,7 @@ class Veil:
     @classmethod
     def of_this_process(cls, environ: Mapping[str, str] | None = None) -> Veil:
         """Return the veil for this machine, its user, and the secrets in ``environ``."""
-        machine = Masker.of_this_machine()
-        found = {*machine.secrets, *secrets_in(os.environ if environ is None else environ)}
-        found |= {quote(secret, safe="") for secret in found}
-        secrets = tuple(sorted(found, key=len, reverse=True))
-        return cls(Masker(machine.homes, machine.names, secrets))
+        return cls(Masker.of_this_machine(environ))
 
     def over_call(self, named: Mapping[str, object]) -> Veil:
         """Return a veil that also hides the strings which ``named`` calls a secret."""
@@ -66,7 +51,7 @@ class Veil:
         """Return ``text`` without secrets, home, user and host."""
         for pattern in self._of_call:
             text = pattern.sub(MASK, text)
-        return _QUOTED.sub(rf"\1\2{MASK}\2", self._masker.mask(text))
+        return self._masker.mask(text)
 
     def cut(self, text: str, most: int) -> str:
         """Return ``text`` masked, its middle left out where it has more than ``most`` letters.
@@ -81,24 +66,6 @@ class Veil:
         half = most // 2
         left_out = len(masked) - most
         return f"{masked[:half]}\n... {left_out} letters left out ...\n{masked[-half:]}"
-
-
-def secrets_in(environ: Mapping[str, str]) -> set[str]:
-    """Return the values of variables that are secrets by name, and the passwords of proxies."""
-    found: set[str] = set()
-    for name, value in environ.items():
-        if _PROXIES.match(name):
-            passwords = _passwords(value)
-            found |= {word for word in passwords if len(word) > _LEAST_IN_CALL}
-        elif SECRET_NAME.search(name) and not _NAMES_A_PLACE.search(name):
-            found |= {value.strip()} if len(value.strip()) >= _LEAST_LETTERS else set()
-    return found
-
-
-def _passwords(url: str) -> set[str]:
-    """Return the password in an address, as it is written there and as it is meant."""
-    written = [match[2] for match in _PASSWORD_IN_URL.finditer(url)]
-    return {*written, *map(unquote, written)}
 
 
 def _without_half_keys(text: str) -> str:

@@ -1,0 +1,166 @@
+"""Rules for values that are secrets by the name they are set to, in whatever language that is."""
+
+from __future__ import annotations
+
+import re
+
+from modelmedic.masking.names import KEYWORD, WORDS, is_secret
+from modelmedic.masking.rule import MASK, QUOTE, QUOTED, Rule
+
+_NAME_LETTERS = re.compile(r"[\w.-]{0,60}\Z")
+# A name, what stands between it and its value: a mark that closes it, a type, "=", ":", "=>".
+_SET = (
+    rf"(?:{QUOTE})?[ \t]{{0,20}}(?::[ \t]?[A-Za-z][\w.\[\], |]{{0,40}}?[ \t]?(?==))?"
+    r"(?:=>|:=|={1,3}|:|%3[da])[ \t]{0,20}"
+)
+_NEXT_LINE = r"(?:[|>][-+]?)?[ \t]{0,20}\\?\r?\n[ \t]{1,80}"
+# A value without marks: to the next space, or to what sets the next name.
+_BARE = r"(?:(?![,;&][ \t]?[\w .-]{1,40}[=:])(?!&quot;|&#|&lt;)[^\s\"'\\<]|\\(?![\"'])){4,4000}"
+_LINE = r"(?:(?!\s[\w.-]{1,40}[=:])(?![,;&][ \t]?[\w .-]{1,40}=)[^\r\n]){3,4000}"
+# What code says where a value would stand.
+_CODE = re.compile(
+    r"(?:none|null|true|false|yes|no|on|off|str|string|int|bool|bytes|float|dict|list|optional|"
+    r"undefined|any|object|required|invalid|missing|expired|not|is|the|your|and|or|set|unset|"
+    r"empty|ok|valid|found|n/a)[\W_]*\Z|"
+    r"(?:self|cls|args|kwargs|opts?|options|config|cfg|conf|settings|request|response|os|env|environ"
+    r"|ctx|context|params?|data|secrets|utils|parser|match|headers?|session|client|creds?|auth)"
+    r"(?:\.\w+|\[[\"'\w.]+\]?)+[(),\]:]*\Z|"
+    r"(?:get|load|read|input|fetch|create|make|generate|str|bytes|len|int|dict|list|set|tuple|bool|"
+    r"repr|getattr|hasattr|isinstance|field|getenv|getpass|quote|unquote|hash|sha256|open|format|"
+    r"Optional|Union|Callable|Annotated|Literal|SecretStr|List|Dict|Tuple)(?:_[a-z_]+)?[.(\[]|"
+    r"\$\{?[A-Za-z_]\w*\}?\Z|%[A-Za-z_]\w*%\Z|\{\{?[^{}]*\}\}?\Z|<[a-z][\w :-]*>\Z|"
+    r"[._*x-]{1,200}\Z|%[sdr]\Z|@[\w.]+\Z"
+)
+_FEW_DIGITS = re.compile(r"[\d_.,]{1,7}\Z")
+_A_PLACE = re.compile(r"[~/.]|[A-Za-z]:[\\/]|<home>")
+
+
+def _set(found: re.Match[str]) -> str:
+    """Mask the value of a secret's name; where it had marks, it keeps them."""
+    name = _whole_name(found)
+    if not is_secret(name) or _is_code(name, found):
+        return found[0]
+    mark = found["q"] or ""
+    if not mark and found["v2"].isdigit() and found["between"][:1] in {'"', "'"}:
+        mark = found["between"][:1]  # a number in JSON: three stars alone are no JSON
+    return f"{found['name']}{found['between']}{mark}{MASK}{mark}"
+
+
+def _whole_name(found: re.Match[str]) -> str:
+    before = _NAME_LETTERS.search(found.string, max(0, found.start() - 60), found.start())
+    return (before[0] if before else "") + found["name"]
+
+
+def _is_code(name: str, found: re.Match[str]) -> bool:
+    """Return whether what is there is masked already, or no value."""
+    quoted, bare = found["v"], found["v2"]
+    value = (quoted if quoted is not None else bare).strip()
+    if not value or value.startswith((MASK, "<prompt:", "<s>", "</s>", "<|")):
+        return True
+    if quoted is not None:
+        return bool(re.fullmatch(r"\$\{?\w+\}?|<[a-z][\w :-]*>|\{\{?[^{}]*\}\}?|%[sdr]", value))
+    if name.rpartition(".")[2] in {"PWD", "OLDPWD"} and _A_PLACE.match(value):
+        return True
+    if name.lower().endswith(("tokens", "pass", "auth", "cookies")) and _FEW_DIGITS.match(value):
+        return True
+    return _code(value)
+
+
+def _code(value: str) -> bool:
+    plain = value.rstrip(",;)")
+    return bool(_CODE.match(plain) or _CODE.match(plain.lower()))
+
+
+def _at_line(found: re.Match[str]) -> str:
+    """Mask all that stands behind a name at the beginning of a line."""
+    value = found["value"].strip()
+    if not is_secret(found["name"]) or value.startswith(MASK):
+        return found[0]
+    if found["name"] in {"PWD", "OLDPWD"} and _A_PLACE.match(value):
+        return found[0]
+    few = found["name"].lower().endswith(("tokens", "pass", "auth", "cookies"))
+    if _code(value) or (few and _FEW_DIGITS.match(value)):
+        return found[0]
+    return f"{found['head']}{MASK}"
+
+
+def _option(found: re.Match[str]) -> str:
+    """Mask the value of an option."""
+    value = found["v"] if found["v"] is not None else found["v2"]
+    is_open = is_secret(found["name"]) and not value.startswith((MASK, "$", "<"))
+    mark = found["q"] or ""
+    return f"{found['head']}{mark}{MASK}{mark}" if is_open else found[0]
+
+
+def _pair(found: re.Match[str]) -> str:
+    """Mask the value of an entry that says its name beside it."""
+    if not is_secret(found["name"]) or (found["v"] or found["v2"] or MASK).startswith(MASK):
+        return found[0]
+    mark = found["q"] or ""
+    return f"{found['head']}{mark}{MASK}{mark}"
+
+
+def _element(found: re.Match[str]) -> str:
+    if not is_secret(found[2]) or found[4].startswith(MASK):
+        return found[0]
+    return f"{found[1]}{found[2]}{found[3]}{MASK}{found[5]}"
+
+
+RULES: tuple[Rule, ...] = (
+    Rule(
+        "name and value of an entry",
+        ("value",),
+        rf"(?P<head>\b(?:name|key|variable)(?:{QUOTE})?[ \t]{{0,8}}[:=]\s{{0,8}}(?:{QUOTE})?"
+        rf"(?P<name>[\w.-]{{3,80}})(?:{QUOTE})?\s{{0,8}}[,;]?\s{{0,80}}(?:{QUOTE})?value"
+        rf"(?:{QUOTE})?[ \t]{{0,8}}[:=]\s{{0,8}})(?:{QUOTED}|(?P<v2>[^\s\"',}}<]{{1,2000}}))",
+        _pair,
+    ),
+    Rule(
+        "element of XML",
+        ("</", "&lt;/"),
+        r"((?:<|&lt;))([A-Za-z][\w:.-]{1,60})((?:\s[^<>]{0,200})?(?:>|&gt;))"
+        r"([^<>&]{3,500})((?:<|&lt;)/\2)",
+        _element,
+    ),
+    Rule(
+        "option",
+        WORDS,
+        r"(?<![\w-])(?P<head>--?(?P<name>[A-Za-z][\w-]{2,60})"
+        r"(?:=|[ \t]{1,20}(?:\\\r?\n[ \t]{0,80})?|\s{0,2}\\\r?\n[ \t]{0,80}))"
+        rf"(?:{QUOTED}|(?P<v2>(?![-\"'=:])[^\s\"'|]{{1,4000}}))",
+        _option,
+    ),
+    Rule(
+        "option in a list",
+        WORDS,
+        rf"(?<![\w-])(?P<head>--?(?P<name>[A-Za-z][\w-]{{2,60}})(?:{QUOTE}),\s{{0,8}})"
+        rf"(?:{QUOTED}|(?P<v2>(?!)))",
+        _option,
+    ),
+    Rule(
+        "setting on a line",
+        WORDS,
+        r"(?m)^(?P<head>[ \t>+$#*|-]{0,40}(?:export |set |setx |ENV |ARG |env |\$env:|"
+        r"declare -x |-e )?(?P<name>[A-Za-z_][\w.-]{2,80}|[A-Za-z]{3,12} key)[ \t]{0,20}"
+        r"(?:=|:(?![:/=])|:=)[ \t]{0,20})"
+        rf"(?P<value>(?![\"'=|>\\({{\[]|&quot;|[ \t]){_LINE})",
+        _at_line,
+    ),
+    Rule(
+        "setting of a container file",
+        ("env ", "arg ", "setx "),
+        r"(?m)^(?P<head>[ \t]{0,8}(?:ENV|ARG|setx)[ \t]{1,8}(?P<name>\w{3,80})[ \t]{1,8})"
+        r"(?P<value>[^\s=\"'][^\r\n]{3,400})",
+        _at_line,
+    ),
+    Rule(
+        "setting",
+        WORDS,
+        rf"(?P<name>(?:{KEYWORD})[\w.-]{{0,40}})(?P<between>{_SET})"
+        rf"(?:(?:{_NEXT_LINE}|\s{{0,8}})(?:[bfru]{{1,2}}(?=[\"']))?{QUOTED}|"
+        rf"(?P<v2>{_NEXT_LINE}[^\s:=\"']{{4,4000}}={{0,2}}"
+        r"(?:\s{0,4}\r?\n[ \t]{1,80}[A-Za-z0-9+/=_-]{20,}){0,200}(?=\s{0,4}(?:\r?\n|\Z))|"
+        rf"[\"'][^\r\n]{{4,4000}}|\{{[^{{}}\s\"']{{3,300}}\}}|{_BARE}))",
+        _set,
+    ),
+)
