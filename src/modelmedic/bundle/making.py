@@ -93,8 +93,6 @@ def masker(state_dir: Path) -> Any:
     """Return the masker of what leaves the machine: stand-ins for names, the map stays here."""
     from modelmedic.masking import Masker
 
-    if not hasattr(Masker, "for_support"):
-        return Masker.of_this_machine()
     return Masker.for_support(state_dir)
 
 
