@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from modelmedic import records, runs
 from modelmedic.bundle import cleaning, collecting, packing, scanning
 from modelmedic.bundle.members import MANIFEST, RECORD, LeftOut, Member, capped
 from modelmedic.errors import ModelmedicError
 from modelmedic.text import printable
+
+if TYPE_CHECKING:
+    from modelmedic.masking import Masker
 
 _LOOKS = 3  # the first finds, the second sees that it is gone; masking may bring one thing more
 
@@ -40,7 +43,9 @@ def make(run: str, state_dir: Path, *, dropped: Collection[str] = ()) -> Made:
         ModelmedicError: A name in ``dropped`` is none; or something would leak, or could not be
             looked at.
     """
-    found = collecting.collect(_path(run, state_dir), state_dir, masker(state_dir).mask)
+    mask = masker(state_dir)
+    found = collecting.collect(_path(run, state_dir), state_dir, mask.mask)
+    keep_map(mask, state_dir)
     look = scanning.SecondLook(state_dir)
     hits = 0
     for _ in range(_LOOKS):
@@ -65,9 +70,11 @@ def masked_record(run: str, state_dir: Path) -> dict[str, Any]:
         CannotTell: There is no such run.
         ModelmedicError: Something in it would leak, or it could not be looked at.
     """
-    record = record_of(run, state_dir)
+    mask = masker(state_dir)
+    record = cleaning.clean(record_of(run, state_dir), mask.mask)
+    keep_map(mask, state_dir)
     look = scanning.SecondLook(state_dir)
-    record = look.value_without(cleaning.clean(record, masker(state_dir).mask))
+    record = look.value_without(record)
     if leaks := look.text(cleaning.dumped(record).decode()):
         raise scanning.leaking(leaks)
     return dict(record)
@@ -89,11 +96,27 @@ def _path(run: str, state_dir: Path) -> Path:
     return runs.find(run, state_dir) if run else collecting.newest(state_dir)
 
 
-def masker(state_dir: Path) -> Any:
+def masker(state_dir: Path) -> Masker:
     """Return the masker of what leaves the machine: stand-ins for names, the map stays here."""
     from modelmedic.masking import Masker
 
     return Masker.for_support(state_dir)
+
+
+def keep_map(mask: Masker, state_dir: Path) -> None:
+    """Write down which word stands for which name: for who is asked, and for the second look.
+
+    Raises:
+        ModelmedicError: It cannot be written.
+    """
+    try:
+        mask.keep_map()
+    except OSError as error:
+        raise ModelmedicError(
+            f"No bundle was written: which stand-in is which name could not be written down in "
+            f"{printable(state_dir)}: {error.strerror or error}.",
+            "Without that nobody could answer what a word of the bundle stands for.",
+        ) from error
 
 
 def write(made: Made, path: Path) -> None:

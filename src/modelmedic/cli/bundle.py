@@ -69,14 +69,17 @@ def _make(options: argparse.Namespace, run: str) -> int:
 def _is_agreed(path: Path) -> bool:
     """Ask on a terminal; elsewhere say how it is done."""
     if not sys.stdin.isatty():
-        print(
-            "Nothing was written: there is no terminal to ask on. Next: the same command with --yes"
-        )
+        print("Nothing was written: there is no terminal to ask on.")
+        print("Next: give --yes, too, once you have looked at the list")
         return False
-    if input(f"Write this to {path}? [y/N] ").strip().lower() in {"y", "yes"}:
-        return True
-    print("Nothing was written.")
-    return False
+    try:
+        answer = input(f"Write this to {path}? [y/N] ")
+    except EOFError:  # Ctrl-D
+        answer = ""
+    is_agreed = answer.strip().lower() in {"y", "yes"}
+    if not is_agreed:
+        print("Nothing was written.")
+    return is_agreed
 
 
 def _show(words: Sequence[str]) -> int:
