@@ -69,6 +69,8 @@ class Examination:
     healable: set[str] = field(default_factory=set)  # checks that name a recovery
     notes: list[str] = field(default_factory=list)  # sentences for the end of the run
     exit_code: int | None = None
+    record: dict[str, Any] | None = None  # as it was written at the end
+    has_no_history: bool = False  # --no-history: the run is not stored
 
     def bounds(self) -> list[str]:
         """Return the options that keep a run from repairing more than was agreed to.
