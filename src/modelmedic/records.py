@@ -247,11 +247,21 @@ def write_parts(
 
 
 def _clean(value: Any, mask: Callable[[str], str]) -> Any:
-    """Return a JSON value masked, keys included, and fit for every JSON reader."""
+    """Return a JSON value masked, keys included, and fit for every JSON reader.
+
+    A key that names a secret or a prompt masks its value, whatever that looks like.
+    """
+    from modelmedic.masking.masker import told_by_key as by_key
+
     if isinstance(value, str):
         return _SURROGATES.sub(lambda match: f"\\u{ord(match[0]):04x}", mask(value))
     if isinstance(value, dict):
-        return {_clean(str(key), mask): _clean(part, mask) for key, part in value.items()}
+        return {
+            _clean(str(key), mask): _clean(
+                part if (told := by_key(key, part)) is None else told, mask
+            )
+            for key, part in value.items()
+        }
     if isinstance(value, list | tuple):
         return [_clean(part, mask) for part in value]
     return value

@@ -63,7 +63,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "headers in quotation marks",
         _WORDS,
-        rf"(?P<mark>[\"'])({_NAMES})(\s{{0,5}}[:=]\s{{0,5}})(?!\*\*\*)(?:(?!(?P=mark))[^\r\n])"
+        rf"(?P<mark>[\"'])({_NAMES})(\s{{0,5}}[:=]\s{{0,5}})(?!\s|\*\*\*)(?:(?!(?P=mark))[^\r\n])"
         rf"{{1,8000}}",
         lambda found: f"{found['mark']}{found[2]}{found[3]}{MASK}",
     ),
@@ -71,9 +71,8 @@ RULES: tuple[Rule, ...] = (
         "cookies, Digest and the like",
         ("cookie", "authorization"),
         r"\b((?:set-)?cookie2?|(?:proxy-)?authorization)(\s{0,5}[:=]\s{0,5}|%3a(?:%20|\+)?)"
-        r"(?!\*\*\*)"
-        r"(?:(?<=okie: )|(?<=okie:)|(?<=okie=)|(?<=okie = )|(?=digest\b|aws4|hawk\b|oauth\b))"
-        r"[^\r\n\"]+",
+        r"(?!\s|\*\*\*)(?:(?:(?<=okie: )|(?<=okie:)|(?<=okie=)|(?<=okie = ))[^\r\n\"]+|"
+        r"(?:digest\b|aws4|hawk\b|oauth\b)[^\r\n]+)",
         rf"\g<1>\g<2>{MASK}",
     ),
     Rule(

@@ -6,7 +6,7 @@ import ipaddress
 import re
 from collections.abc import Callable
 
-from modelmedic.masking.names import is_telling
+from modelmedic.masking.names import is_person
 from modelmedic.masking.rule import Rule
 
 Stand = Callable[[str, str], str]  # category and value; returns what stands for it
@@ -51,7 +51,7 @@ def rules(stand: Stand) -> tuple[Rule, ...]:
             r"[^\\/\s:;,'\"<>()\[\]{}|*?&#%]{1,64})",
             lambda found: (
                 f"{found[1]}{stand('user', found[2])}"
-                if is_telling(found[2].strip(".")) and found[2][0].isalnum()
+                if is_person(found[2].strip("."))
                 else found[0]
             ),
         ),

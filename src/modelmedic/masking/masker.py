@@ -118,7 +118,7 @@ class Masker:
         return value
 
     def _of_key(self, key: object, part: Any) -> Any:
-        told = told_by_key(str(key), part)
+        told = told_by_key(key, part)
         return self.mask_json(part) if told is None else told
 
     def _masked(self, text: str) -> str:
@@ -136,9 +136,9 @@ class Masker:
         return self._made[0]
 
 
-def told_by_key(key: str, part: Any) -> str | None:
+def told_by_key(key: object, part: Any) -> str | None:
     """Return what stands for a value by the name of its key; None where the key says nothing."""
-    if isinstance(part, bool) or part is None or not key:
+    if isinstance(part, bool) or part is None or not isinstance(key, str):
         return None
     if isinstance(part, str):
         if is_secret(key) and part.lower() not in _NOT_MASKED and not part.startswith("<"):

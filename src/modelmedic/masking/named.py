@@ -31,6 +31,10 @@ _CODE = re.compile(
     r"\$\{?[A-Za-z_]\w*\}?\Z|%[A-Za-z_]\w*%\Z|\{\{?[^{}]*\}\}?\Z|<[a-z][\w :-]*>\Z|"
     r"[._*x-]{1,200}\Z|%[sdr]\Z|@[\w.]+\Z"
 )
+_TYPE = re.compile(
+    r"(?:str|int|bool|bytes|float|Any|SecretStr|(?:Optional|Union|List|Dict|list|dict)\[[^=]{0,80}\])"
+    r"(?: \| \w+){0,3}\s{0,3}(?:=|,|\)|$)"
+)
 _FEW_DIGITS = re.compile(r"[\d_.,]{1,7}\Z")
 _A_PLACE = re.compile(r"[~/.]|[A-Za-z]:[\\/]|<home>")
 
@@ -40,10 +44,15 @@ def _set(found: re.Match[str]) -> str:
     name = _whole_name(found)
     if not is_secret(name) or _is_code(name, found):
         return found[0]
-    mark = found["q"] or ""
-    if not mark and found["v2"].isdigit() and found["between"][:1] in {'"', "'"}:
+    mark, closing = found["q"] or "", _closing(found["v2"] or "")
+    if not mark and found["between"][:1] in {'"', "'"}:
         mark = found["between"][:1]  # a number in JSON: three stars alone are no JSON
-    return f"{found['name']}{found['between']}{mark}{MASK}{mark}"
+    return f"{found['name']}{found['between']}{mark}{MASK}{mark}{closing}"
+
+
+def _closing(bare: str) -> str:
+    """Return what closes a bracket or a list behind a bare value: it is none of it."""
+    return bare[len(bare.rstrip(",;)]}")) :]
 
 
 def _whole_name(found: re.Match[str]) -> str:
@@ -79,7 +88,7 @@ def _at_line(found: re.Match[str]) -> str:
     if found["name"] in {"PWD", "OLDPWD"} and _A_PLACE.match(value):
         return found[0]
     few = found["name"].lower().endswith(("tokens", "pass", "auth", "cookies"))
-    if _code(value) or (few and _FEW_DIGITS.match(value)):
+    if _code(value) or _TYPE.match(value) or (few and _FEW_DIGITS.match(value)):
         return found[0]
     return f"{found['head']}{MASK}"
 
@@ -152,6 +161,13 @@ RULES: tuple[Rule, ...] = (
         r"(?m)^(?P<head>[ \t]{0,8}(?:ENV|ARG|setx)[ \t]{1,8}(?P<name>\w{3,80})[ \t]{1,8})"
         r"(?P<value>[^\s=\"'][^\r\n]{3,400})",
         _at_line,
+    ),
+    Rule(
+        "part of a connection string",
+        ("password", "pwd", "key", "secret", "token"),
+        r"(;[ \t]?(?:password|pwd|account ?key|shared ?access ?key|secret|token)[ \t]?=[ \t]?)"
+        r"(?!\s|\*\*\*)[^;\"'\r\n]{1,300}(?=[;\"'\r\n]|\Z)",
+        rf"\g<1>{MASK}",
     ),
     Rule(
         "setting",

@@ -75,6 +75,11 @@ def is_telling(name: str) -> bool:
     return len(name) >= _LEAST_LETTERS and name.lower() not in _COMMON
 
 
+def is_person(name: str) -> bool:
+    """Return whether a folder among the home folders is a person's; there a short name counts."""
+    return len(name) > 1 and name[0].isalnum() and name.lower() not in _COMMON
+
+
 @lru_cache(maxsize=4096)
 def is_secret(name: str) -> bool:
     """Return whether a variable, key or option of this name holds a secret.

@@ -83,14 +83,14 @@ RULES: tuple[Rule, ...] = (
         "parameters of a picture",
         ("steps:",),
         r"(\bparameters(?:\\{0,7}[\"'])?\s{0,3}[:=\0]\s{0,3}(?:\\{0,7}[\"'])?)"
-        r"(?!<prompt)((?:(?!\bparameters\b)[\s\S]){1,20000}?)(?=(?:\\n|\s)steps: ?\d)",
+        r"(?!\s{0,3}<prompt)((?:(?!\bparameters\b)[\s\S]){1,20000}?)(?=(?:\\n|\s)steps: ?\d)",
         lambda found: f"{found[1]}{length_of(found[2])}",
     ),
     Rule(
         "prompt as an option",
         ("prompt",),
         rf"(?<![\w-])(?P<name>--?(?:[a-z]{{1,12}}[_-])?prompt)(?P<between>[= ]{{1,4}}|(?:{QUOTE}),"
-        rf"\s{{0,8}}|\s{{0,2}}\\\r?\n[ \t]{{0,80}})(?:{QUOTED}|(?P<v2>(?![-\"']){_REST}))",
+        rf"\s{{0,8}}|\s{{0,2}}\\\r?\n[ \t]{{0,80}})(?:{QUOTED}|(?P<v2>(?![-\"'\s]|<prompt){_REST}))",
         _asked,
     ),
     Rule(
@@ -103,9 +103,9 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "prompt",
         ("prompt",),
-        rf"(?P<name>prompts?(?:_?\d|_text|_str)?)"
+        rf"(?<!<)(?P<name>prompts?(?:_?\d|_text|_str)?)"
         rf"(?P<between>(?:{QUOTE})?[ \t]{{0,8}}(?:=>?|:|%3[da])\s{{0,8}})"
-        rf"(?:{QUOTED}{_ENDS}|(?P<v2>(?!\\|<prompt|<workflow){_REST}))",
+        rf"(?:{QUOTED}{_ENDS}|(?P<v2>(?!\s|\\|<prompt|<workflow){_REST}))",
         _asked,
     ),
 )
