@@ -300,6 +300,20 @@ def test_wrong_use_is_said(desk, words):
     assert cli.main(["bundle", *words]) == 4
 
 
+def test_the_history_takes_in_a_bundle_once_and_refuses_a_changed_one(desk, monkeypatch, capsys):
+    cli.main(["bundle", "run", "--yes", "--output", "b.zip"])
+    monkeypatch.setenv("MODELMEDIC_STATE_DIR", str(desk / "elsewhere"))
+    capsys.readouterr()
+    assert cli.main(["history", "import", "b.zip"]) == 0
+    assert cli.main(["history", "import", "b.zip"]) == 0
+    told = capsys.readouterr().out
+    assert "Imported: 1 new, 0 known" in told
+    assert "Imported: 0 new, 1 known" in told
+    repacked(desk / "b.zip", report_json=b"{}")
+    assert cli.main(["history", "import", "b.zip"]) == 1
+    assert "changed or missing is report.json" in capsys.readouterr().err
+
+
 # -- a real run ----------------------------------------------------------------------------------
 
 
