@@ -44,7 +44,9 @@ def make_record(place: Path, *findings: Finding, run_id: str = RUN_ID, exit_code
     )
     attempt = Attempt("mend", "failed", ({"kind": "rename", "text": "move a to b"},), 1.5, 10, "no")
     found.findings += findings or (
-        finding(what="It broke.", why="So.", next="Mend it.", attempts=(attempt,), failure_id="f-1"),
+        finding(
+            what="It broke.", why="So.", next="Mend it.", attempts=(attempt,), failure_id="f-1"
+        ),
         finding("x.two", "blocked", blocked_by="x.one"),
         finding("x.three", "passed"),
     )
@@ -103,7 +105,9 @@ def raw_zip(*entries: dict) -> bytes:
         entry |= {"method": method, "offset": len(body), "attributes": 0, "extra": b""} | given
         own = {key: entry.get(f"local_{key}", entry[key]) for key in entry if key != "data"}
         numbers = (own["crc"], own["packed"], own["size"], len(own["name"]), 0)
-        body += struct.pack("<4s5H3L2H", b"PK\x03\x04", 20, own["flags"], own["method"], 0, 33, *numbers)
+        body += struct.pack(
+            "<4s5H3L2H", b"PK\x03\x04", 20, own["flags"], own["method"], 0, 33, *numbers
+        )
         body += own["name"] + packed
         directory += struct.pack(
             "<4s6H3L5H2L", b"PK\x01\x02", (3 << 8) | 20, 20, entry["flags"], method, 0, 33,
@@ -111,9 +115,7 @@ def raw_zip(*entries: dict) -> bytes:
             0, 0, 0, entry["attributes"], entry["offset"],
         ) + entry["name"] + entry["extra"]  # fmt: skip
     count = len(entries)
-    end = struct.pack(
-        "<4s4H2LH", b"PK\x05\x06", 0, 0, count, count, len(directory), len(body), 0
-    )
+    end = struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, count, count, len(directory), len(body), 0)
     return body + directory + end
 
 

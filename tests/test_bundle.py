@@ -120,7 +120,13 @@ def test_rows_of_the_history_are_in_it(tmp_path):
 
 
 def _add_alert(history, alert):
-    columns = {**alert, "machine_id": history.own_machine(), "first_at": 1, "last_at": 2, "times": 1}
+    columns = {
+        **alert,
+        "machine_id": history.own_machine(),
+        "first_at": 1,
+        "last_at": 2,
+        "times": 1,
+    }
     marks = ", ".join("?" for _ in columns)
     with history.writing():
         history.connection.execute(
@@ -178,8 +184,8 @@ def test_the_newest_part_of_a_log_is_kept_and_the_cut_is_said(tmp_path, monkeypa
 def test_a_line_of_ten_megabytes_is_cut(tmp_path):
     make_run(tmp_path)
     (tmp_path / "run/findings.jsonl").write_bytes(b"\x1b[31m" + b"a" * 10_000_000)
-    assert len(cleaning.as_text(b"\x1b" + b"a" * 10_000_000, str)) < 70_000
-    assert "\\x1b" in cleaning.as_text(b"\x1b", str).decode()
+    assert len(cleaning.as_text(b"\x1b" + b"a" * 10_000_000, _Nothing)) < 70_000
+    assert "\\x1b" in cleaning.as_text(b"\x1b", _Nothing).decode()
     assert len(contents(make(tmp_path)).get("findings.jsonl", b"")) < 70_000
 
 
@@ -196,7 +202,9 @@ def test_a_huge_record_keeps_what_is_wrong(tmp_path, monkeypatch):
 
 def test_a_bundle_has_a_largest_size_and_number_and_says_what_is_over():
     half = members.Member("a", "x", bytes(members.MOST_TOTAL_BYTES // 2 + 1))
-    kept, left = members.capped([half, members.Member("b", "x", half.data), members.Member("c", "", b"")])
+    kept, left = members.capped(
+        [half, members.Member("b", "x", half.data), members.Member("c", "", b"")]
+    )
     assert [member.name for member in kept] == ["a", "c"]
     assert [entry.name for entry in left] == ["b"]
     many = [members.Member(f"m{n}", "x", b"") for n in range(members.MOST_MEMBERS + 1)]
@@ -249,6 +257,10 @@ def test_what_masking_misses_is_found_by_the_second_look_and_masked(tmp_path, mo
     assert record["findings"][0]["facts"]["n"] == 1
 
 
+class _Nothing:
+    text = staticmethod(str)
+
+
 class _NoMasker:
     mask = staticmethod(str)
     keep_map = staticmethod(lambda: None)
@@ -261,7 +273,7 @@ def test_what_cannot_be_masked_keeps_the_bundle_back_and_names_the_way_out(tmp_p
     planted(tmp_path, "It broke.")
     errors = json.dumps({"schema": 1, "said": SECRET})
     (tmp_path / "state/errors.jsonl").write_text(errors, encoding="utf-8")
-    with pytest.raises(scanning.Leaking, match="--drop logs/errors.jsonl") as caught:
+    with pytest.raises(scanning.Leaking, match=r"--drop logs/errors\.jsonl") as caught:
         make(tmp_path)
     assert SECRET not in str(caught.value)
     assert "logs/errors.jsonl, line 1" in str(caught.value)
@@ -291,6 +303,26 @@ def test_names_of_members_are_looked_at_too(tmp_path, monkeypatch):
     with pytest.raises(scanning.Leaking, match="its name") as caught:
         make(tmp_path)
     assert SECRET not in str(caught.value)
+
+
+def test_a_name_that_is_a_word_of_the_schema_does_not_break_the_record(tmp_path, monkeypatch):
+    mask = staticmethod(lambda text: text.replace("apply", "<user>"))
+    monkeypatch.setattr(_NoMasker, "mask", mask)
+    monkeypatch.setattr(making, "masker", lambda _state: _NoMasker)
+    make_run(tmp_path, make_record(tmp_path, finding(what="apply was here.")))
+    record = json.loads(contents(make(tmp_path))["report.json"])
+    assert record["mode"] == "apply"
+    assert record["findings"][0]["what"] == "<user> was here."
+
+
+def test_a_bundle_that_nobody_could_read_is_not_written(tmp_path, monkeypatch):
+    """Its log is deflated although it unfolds like a bomb, as `packing` would not do it."""
+    make_run(tmp_path)
+    line = json.dumps({"schema": 1, "error": "the same again and again"})
+    (tmp_path / "state/errors.jsonl").write_text(f"{line}\n" * 6_000, encoding="utf-8")
+    monkeypatch.setattr("modelmedic.bundle.packing.MOST_RATIO", 10_000)
+    with pytest.raises(ModelmedicError, match="could not be read back"):
+        make(tmp_path)
 
 
 # -- writing -------------------------------------------------------------------------------------

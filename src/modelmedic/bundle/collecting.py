@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 from modelmedic import rooms, runs, summary, support
 from modelmedic.bundle import cleaning, files, kept
-from modelmedic.bundle.cleaning import Mask
+from modelmedic.bundle.cleaning import Hider
 from modelmedic.bundle.members import MOST_MEMBER_BYTES, RECORD, RUNS, LeftOut, Member
 from modelmedic.errors import CannotTell
 from modelmedic.records import JOURNAL_NAME, NAME
@@ -37,26 +36,26 @@ class Collection:
     left_out: list[LeftOut] = field(default_factory=list)
 
 
-def collect(run: Path, state_dir: Path, mask: Mask) -> Collection:
+def collect(run: Path, state_dir: Path, hider: Hider) -> Collection:
     """Return everything about a run that a bundle holds.
 
     Args:
         run: The report folder, or a report.json.
         state_dir: The state folder; what it does not have is not in the bundle.
-        mask: Takes secrets and names out of a text.
+        hider: Takes secrets and names out of it.
 
     Raises:
         CannotTell: There is no run record to read.
     """
-    record: dict[str, Any] = cleaning.clean(runs.read(run), mask)
+    record: dict[str, Any] = cleaning.clean(runs.read(run), hider, cleaning.of_records())
     folder = run if run.is_dir() else run.parent
     found = Collection(record)
     for piece in (
-        *_of_the_folder(folder, mask),
-        *kept.journals(state_dir, record["run_id"], mask),
-        *kept.logs(state_dir, mask),
-        *kept.history(state_dir, record["run_id"], mask),
-        *_older(record, state_dir, mask),
+        *_of_the_folder(folder, hider),
+        *kept.journals(state_dir, record["run_id"], hider),
+        *kept.logs(state_dir, hider),
+        *kept.history(state_dir, record["run_id"], hider),
+        *_older(record, state_dir, hider),
     ):
         if isinstance(piece, LeftOut):
             found.left_out.append(piece)
@@ -143,38 +142,37 @@ def _record_member(
     return Member(name, about, data, f"{cut} that passed or were skipped")
 
 
-def _of_the_folder(folder: Path, mask: Mask) -> Iterator[Member | LeftOut]:
+def _of_the_folder(folder: Path, hider: Hider) -> Iterator[Member | LeftOut]:
     """Yield what else the run wrote: the XML, the plan, the growing file of one that was killed."""
     raw = files.tail(folder / "junit.xml", MOST_MEMBER_BYTES)
     if isinstance(raw, files.Raw):
-        data = None if raw.cut else cleaning.as_xml(raw.data, mask)
+        data = None if raw.cut else cleaning.as_xml(raw.data, hider)
         if data is None:
             yield LeftOut("junit.xml", "it is no XML that can be masked")
         else:
             yield Member("junit.xml", "the results as JUnit XML", data)
     raw = files.tail(folder / "plan.json", MOST_MEMBER_BYTES)
     if isinstance(raw, files.Raw):
-        try:
-            plan = json.loads(raw.data)
-        except (ValueError, RecursionError):
-            yield LeftOut("plan.json", "it is no JSON")
+        data = None if raw.cut else cleaning.as_json(raw.data, hider)
+        if data is None:
+            yield LeftOut("plan.json", "it is no JSON that can be masked")
         else:
-            yield Member("plan.json", "what would be repaired", cleaning.as_json(plan, mask))
+            yield Member("plan.json", "what would be repaired", data)
     about = "findings of a run that was killed, as they came"
-    yield from kept.lines(folder / JOURNAL_NAME, JOURNAL_NAME, about, mask)
+    yield from kept.lines(folder / JOURNAL_NAME, JOURNAL_NAME, about, hider)
 
 
 # -- earlier runs --------------------------------------------------------------------------------
 
 
-def _older(record: Mapping[str, Any], state_dir: Path, mask: Mask) -> Iterator[Member | LeftOut]:
+def _older(record: Mapping[str, Any], state_dir: Path, hider: Hider) -> Iterator[Member | LeftOut]:
     """Yield the records of the runs before it on the same install, the newest first."""
     count = 0
     for folder in _kept(state_dir):
         if count == _MOST_OLDER:
             break
         try:
-            older = cleaning.clean(runs.read(folder), mask)
+            older = cleaning.clean(runs.read(folder), hider, cleaning.of_records())
         except CannotTell:
             continue
         is_before = older["run_id"] != record["run_id"] and (

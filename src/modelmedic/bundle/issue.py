@@ -154,7 +154,8 @@ def _plain(value: object) -> str:
 
 def _part(heading: str, lines: list[str], most_letters: int) -> str:
     """Return a heading of ours and a fenced block that no text in it can end."""
-    text = visible("\n".join(lines)).expandtabs(2)
+    raw = "\n".join(line[: most_letters + 1] for line in lines)  # one may have megabytes
+    text = visible(raw[: most_letters + 1]).expandtabs(2)
     if len(text) > most_letters:
         text = f"{text[:most_letters].rstrip()}\n... cut here; modelmedic's report has the rest"
     longest = max((len(run) for run in re.findall("`+", text)), default=0)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from modelmedic.bundle import cleaning, files
-from modelmedic.bundle.cleaning import Mask
+from modelmedic.bundle.cleaning import Hider
 from modelmedic.bundle.members import LeftOut, Member
 
 _MOST_LOG_BYTES = 2 * 1024 * 1024  # of each log: thousands of its lines
@@ -48,30 +48,30 @@ _ROWS = {
 }
 
 
-def journals(state_dir: Path, run_id: str, mask: Mask) -> Iterator[Member | LeftOut]:
+def journals(state_dir: Path, run_id: str, hider: Hider) -> Iterator[Member | LeftOut]:
     """Yield the journal of a run; found by its id, as a record has no real path to look for."""
     paths = sorted((state_dir / "journals").glob(f"*/*/{run_id}.jsonl"))
     for number, path in enumerate(paths, 1):
         name = f"journal/{run_id}{f'-{number}' if number > 1 else ''}.jsonl"
-        yield from lines(path, name, "what was changed, step by step, for undo", mask)
+        yield from lines(path, name, "what was changed, step by step, for undo", hider)
 
 
-def logs(state_dir: Path, mask: Mask) -> Iterator[Member | LeftOut]:
+def logs(state_dir: Path, hider: Hider) -> Iterator[Member | LeftOut]:
     """Yield the newest part of each log that is there."""
     for place, name, about in _LOGS:
-        yield from lines(state_dir / place, name, about, mask)
+        yield from lines(state_dir / place, name, about, hider)
 
 
-def lines(path: Path, name: str, about: str, mask: Mask) -> Iterator[Member | LeftOut]:
+def lines(path: Path, name: str, about: str, hider: Hider) -> Iterator[Member | LeftOut]:
     """Yield a file of JSON lines, masked; nothing when it is not there or empty."""
     raw = files.tail(path, _MOST_LOG_BYTES)
     if isinstance(raw, LeftOut):
         yield LeftOut(name, raw.why)
     elif raw is not None and raw.data.strip():
-        yield Member(name, about, cleaning.as_lines(raw.data, mask), raw.cut)
+        yield Member(name, about, cleaning.as_lines(raw.data, hider), raw.cut)
 
 
-def history(state_dir: Path, run_id: str, mask: Mask) -> Iterator[Member | LeftOut]:
+def history(state_dir: Path, run_id: str, hider: Hider) -> Iterator[Member | LeftOut]:
     """Yield what the history knows of the install of a run; nothing when it does not know it."""
     from modelmedic.history.store import History
 
@@ -87,9 +87,9 @@ def history(state_dir: Path, run_id: str, mask: Mask) -> Iterator[Member | LeftO
         return
     if rows:
         about = "earlier runs on this install, alerts, and a day of what the monitor saw"
-        yield Member(name, about, cleaning.as_json(rows, mask))
+        yield Member(name, about, cleaning.dumped(cleaning.clean(rows, hider)))
     elif trouble:
-        yield LeftOut(name, mask(trouble))
+        yield LeftOut(name, hider.text(trouble))
 
 
 def _rows(connection: sqlite3.Connection, run_id: str) -> dict[str, Any]:

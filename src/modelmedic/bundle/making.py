@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from modelmedic import records, runs
 from modelmedic.bundle import cleaning, collecting, packing, scanning
 from modelmedic.bundle.members import MANIFEST, RECORD, LeftOut, Member, capped
-from modelmedic.errors import ModelmedicError
+from modelmedic.errors import CannotTell, ModelmedicError
 from modelmedic.text import printable
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def make(run: str, state_dir: Path, *, dropped: Collection[str] = ()) -> Made:
             looked at.
     """
     mask = masker(state_dir)
-    found = collecting.collect(_path(run, state_dir), state_dir, mask.mask)
+    found = collecting.collect(_path(run, state_dir), state_dir, cleaning.ByRules(mask))
     keep_map(mask, state_dir)
     look = scanning.SecondLook(state_dir)
     hits = 0
@@ -54,8 +54,8 @@ def make(run: str, state_dir: Path, *, dropped: Collection[str] = ()) -> Made:
         if not leaks:
             return _finished(found.record, members, left, look, hits)
         hits = hits or len(leaks)
-        found.record = look.value_without(found.record)
-        found.extras = [look.member_without(member) for member in found.extras]
+        found.record = cleaning.clean(found.record, look, cleaning.of_records())
+        found.extras = [look.member(member) for member in found.extras]
     raise scanning.leaking(leaks)
 
 
@@ -71,11 +71,12 @@ def masked_record(run: str, state_dir: Path) -> dict[str, Any]:
         ModelmedicError: Something in it would leak, or it could not be looked at.
     """
     mask = masker(state_dir)
-    record = cleaning.clean(record_of(run, state_dir), mask.mask)
+    shape = cleaning.of_records()
+    record = cleaning.clean(record_of(run, state_dir), cleaning.ByRules(mask), shape)
     keep_map(mask, state_dir)
     look = scanning.SecondLook(state_dir)
-    record = look.value_without(record)
-    if leaks := look.text(cleaning.dumped(record).decode()):
+    record = cleaning.clean(record, look, shape)
+    if leaks := look.leaks(cleaning.dumped(record).decode()):
         raise scanning.leaking(leaks)
     return dict(record)
 
@@ -172,7 +173,28 @@ def _finished(
     data = packing.packed(whole)
     if leaks := look.archive(data):  # these very bytes
         raise scanning.leaking(leaks)
+    _read_back(data, has_record=has_record)
     return Made(record["run_id"], data, whole, tuple(left), hits)
+
+
+def _read_back(data: bytes, *, has_record: bool) -> None:
+    """See that whoever gets the bundle can read it: masking may have hit what its form needs.
+
+    Raises:
+        ModelmedicError: It cannot be read.
+    """
+    from modelmedic.bundle import reading
+    from modelmedic.bundle.archive import Archive
+
+    try:
+        bundle = reading.of_archive(Archive(data, "it"), Path("the bundle"))
+        if has_record:
+            bundle.record()
+    except CannotTell as error:
+        raise ModelmedicError(
+            "No bundle was written: it could not be read back.",
+            error.what,
+        ) from error
 
 
 def listing(made: Made) -> Iterable[str]:

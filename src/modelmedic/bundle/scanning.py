@@ -6,7 +6,6 @@ written. So does a scan that cannot run.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -54,7 +53,7 @@ class SecondLook:
         """
         return list(_or_refuse(lambda: _engine().in_archive(data, self._known)))
 
-    def text(self, text: str) -> list[Leak]:
+    def leaks(self, text: str) -> list[Leak]:
         """Return what leaks in a text.
 
         Raises:
@@ -62,7 +61,7 @@ class SecondLook:
         """
         return list(_or_refuse(lambda: _engine().in_text(text, self._known)))
 
-    def without(self, text: str) -> str:
+    def text(self, text: str) -> str:
         """Return a text with what leaks in it masked.
 
         Raises:
@@ -70,27 +69,21 @@ class SecondLook:
         """
         return str(_or_refuse(lambda: _engine().without(text, self._known)))
 
-    def value_without(self, value: Any) -> Any:
-        """Return a JSON value with what leaks in it masked: strings, keys, and keys with values."""
-        if isinstance(value, str):
-            return self.without(value)
-        if isinstance(value, dict):
-            return {self.without(key): self._beside(key, part) for key, part in value.items()}
-        if isinstance(value, list):
-            return [self.value_without(part) for part in value]
-        return value
+    def by_key(self, key: str, part: Any) -> str | None:
+        """Return a value that is a secret because of what it is called, masked; else None.
 
-    def member_without(self, member: Member) -> Member:
-        """Return a member with what leaks in it masked, as far as its form allows."""
-        data = _rewritten(member, self)
-        return member if data is None else replace(member, data=data)
-
-    def _beside(self, key: str, part: Any) -> Any:
-        """Mask a value that is a secret because of what it is called."""
+        Raises:
+            CannotScan: It cannot be looked at.
+        """
         if not isinstance(part, str):
-            return self.value_without(part)
-        pair = self.without(f"{key}={part}")
-        return pair.removeprefix(f"{key}=") if pair.startswith(f"{key}=") else self.without(part)
+            return None
+        pair = self.text(f"{key}={part}")
+        return pair.removeprefix(f"{key}=") if pair.startswith(f"{key}=") else None
+
+    def member(self, member: Member) -> Member:
+        """Return a member with what leaks in it masked, as far as its form allows."""
+        data = cleaning.in_its_form(member.name, member.data, self)
+        return member if data is None else replace(member, data=data)
 
 
 def leaking(leaks: Sequence[Leak]) -> Leaking:
@@ -111,26 +104,6 @@ def _told(leak: Leak) -> str:
     where = f"line {leak.line}" if leak.line else "its name"
     member = printable(leak.member) or "the text"
     return f"{member}, {where}: {leak.kind}: {printable(leak.masked_line)}."
-
-
-def _rewritten(member: Member, look: SecondLook) -> bytes | None:
-    """Return the member's bytes masked in their form; None where it has none that we write."""
-    text = member.data.decode("utf-8", "replace")
-    if member.name.endswith(".json"):
-        return cleaning.dumped(look.value_without(json.loads(text)))
-    if member.name.endswith(".jsonl"):
-        return b"".join(_line(line, look) for line in text.split("\n") if line)
-    if member.name.endswith(".xml"):
-        return cleaning.as_xml(member.data, look.without)
-    return look.without(text).encode()
-
-
-def _line(line: str, look: SecondLook) -> bytes:
-    try:
-        value = json.loads(line)
-    except (ValueError, RecursionError):
-        return f"{look.without(line)}\n".encode()
-    return json.dumps(look.value_without(value), ensure_ascii=False).encode() + b"\n"
 
 
 def _engine() -> Any:
