@@ -68,18 +68,32 @@ def read_hashed(path: Path) -> tuple[dict[str, Any], str]:
     """
     file = path / NAME if path.is_dir() else path
     data = _read_bytes(file)
+    record, sha256 = judged(data, file), hashlib.sha256(data).hexdigest()
+    if record["exit_code"] is None:
+        _add_unfinished(record, file.with_name(JOURNAL_NAME), _schema())
+        _count_again(record)
+        sha256 += f"+{len(record['findings'])}"
+    return record, sha256
+
+
+def judged(data: bytes, file: Path) -> dict[str, Any]:
+    """Return the run record that ``data`` is, judged as `read` does; ``file`` names it in words.
+
+    Raises:
+        CannotTell: It is no run record of this version.
+    """
     record = _parsed(file, data)
     if not isinstance(record, dict) or record.get("schema") != SCHEMA:
         _refuse(file, f"it is no run record of schema {SCHEMA}")
     if not _judge()(record):
         _refuse(file, jsonshape.first_fault(record, _schema()) or "it breaks the schema")
-    sha256 = hashlib.sha256(data).hexdigest()
-    if record["exit_code"] is None:
-        _add_unfinished(record, file.with_name(JOURNAL_NAME), _schema())
-        sha256 += f"+{len(record['findings'])}"
+    _count_again(record)
+    return record
+
+
+def _count_again(record: dict[str, Any]) -> None:
     record["counts"] = counts(finding["outcome"] for finding in record["findings"])
     record["root_causes"] = root_causes(record["findings"])
-    return record, sha256
 
 
 def prune(runs: Path, *, kept: int = KEPT) -> list[Path]:

@@ -1,1 +1,1 @@
-"""The support bundle: one masked archive for whoever helps, and how to read a stranger's."""
+"""The support bundle: what support needs as one ZIP file, masked and scanned; and to read one."""

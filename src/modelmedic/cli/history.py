@@ -47,8 +47,9 @@ def add(commands: Commands) -> None:
     _add_forget(verbs)
     taken = verbs.add_parser("import", help="take in run records of other machines")
     taken.add_argument(
-        "paths", nargs="+", type=Path, metavar="FILE|DIR", help="report.json, or folders of them"
-    )
+        "paths", nargs="+", type=Path, metavar="FILE|DIR",
+        help="report.json, folders of them, or support bundles",
+    )  # fmt: skip
     taken.set_defaults(call=_import)
     machines = verbs.add_parser("machines", help="list the machines, or label one")
     machines.add_argument(
@@ -156,10 +157,13 @@ def _forget(options: argparse.Namespace) -> int:
 
 
 def _import(options: argparse.Namespace) -> int:
+    from modelmedic.bundle import reading
+
     with _opened() as history:
         if not history.is_kept:
             return EXIT_FAILED
-        done = history.import_paths([path.absolute() for path in options.paths])
+        paths = [path.absolute() for path in options.paths]
+        done = history.import_paths(paths, read_bundle=reading.records)
     others = f", {done.others} other JSON files passed over" if done.others else ""
     _print(f"Imported: {done.stored} new, {done.known} known, {len(done.refused)} refused{others}.")
     for refused in done.refused:

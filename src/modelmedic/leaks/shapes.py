@@ -35,8 +35,10 @@ _WORD = re.compile(r"[A-Za-z0-9_\-.~]{12,}")
 _MASKED_TAIL = "***"
 _UPPER_ONLY = frozenset({"AWS"})
 
+# Tried only where a word begins: within a word of thousands of letters it would take seconds.
 _PAIR = re.compile(
-    r"([A-Za-z][\w.-]{0,60})(?:\\{0,7}[\"'])?\s{0,3}(?:=|:|=>)\s{0,3}(?:\\{0,7}[\"'])?"
+    r"(?<![A-Za-z])([A-Za-z][\w.-]{0,60})(?:\\{0,7}[\"'])?\s{0,3}(?:=|:|=>)\s{0,3}"
+    r"(?:\\{0,7}[\"'])?"
     r"([^\s\"'\\,;<>{}()\[\]]{8,400})"
 )
 _SECRET_PARTS = frozenset(

@@ -318,6 +318,21 @@ RETRY = Table(
     model.Retry,
 )
 
+SUPPORT = Table(
+    "support",
+    "Where the app's own people are asked for help.",
+    {
+        "issues_url": Key(
+            "string",
+            "Page of its tracker that opens a new issue and takes title= and body=: "
+            "modelmedic bundle --issue makes a link to it.",
+            rule=rules.SECURE_PAGE,
+        ),
+        "source": Key("string", "Where the address comes from."),
+    },
+    model.Help,
+)
+
 PROFILE = Table(
     "",
     "What a healthy install is.",
@@ -346,6 +361,7 @@ PROFILE = Table(
         "programs": Key("tables", PROGRAM.about, table=PROGRAM),
         "components": Key("tables", COMPONENT.about, table=COMPONENT),
         "retry": Key("table", RETRY.about, table=RETRY),
+        "support": Key("table", SUPPORT.about, table=SUPPORT),
     },
     model.Profile,
 )

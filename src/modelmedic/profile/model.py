@@ -213,6 +213,14 @@ class Retry:
 
 
 @dataclass(frozen=True, slots=True)
+class Help:
+    """Where the app's own people are asked for help."""
+
+    issues_url: str = ""  # page of its tracker that opens a new issue; "": none is known
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Profile:
     """What a healthy install is. Everything is data; nothing of it is ever executed."""
 
@@ -235,6 +243,7 @@ class Profile:
     programs: tuple[Program, ...] = ()
     components: tuple[Component, ...] = ()
     retry: Retry = field(default_factory=Retry)
+    support: Help = field(default_factory=Help)
 
     def endpoint(self, name: str) -> Endpoint | None:
         """Return the endpoint of that name, or None."""

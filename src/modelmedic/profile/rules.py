@@ -183,6 +183,11 @@ WORD = Rule("a word in lower case", r"[a-z0-9][a-z0-9._-]*")
 MODULE = Rule("a dotted import path", r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*")
 DATE = Rule("a date as YYYY-MM-DD", r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 WEB_PAGE = Rule("the address of a web page", r"https?://[^\s\u0000-\u001f]+")
+# No "?", no "#": what a link adds begins there.
+SECURE_PAGE = Rule(
+    "the https:// address of a web page, without ? and #",
+    rf"https://{_HOST}(?::[0-9]{{1,5}})?(?:/[A-Za-z0-9._~%/+-]*)?",
+)
 GLOB = Rule(
     "a pattern of file names with / between folders",
     rf"[^/\\\u0000-\u001f{_CONTROL}][^\\\u0000-\u001f{_CONTROL}]*",

@@ -1,0 +1,380 @@
+"""A support bundle holds what support needs, masked, and never what a second look finds."""
+
+from __future__ import annotations
+
+import errno
+import io
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+import zipfile
+from pathlib import Path
+
+import jsonschema
+import pytest
+from bundle_support import RUN_ID, finding, make_record, make_run
+from support import CHECKOUT, FIND_US, child_env
+
+from modelmedic import leaks, records
+from modelmedic.bundle import cleaning, files, making, members, reading, scanning
+from modelmedic.bundle.archive import Archive
+from modelmedic.errors import CannotTell, ModelmedicError
+from modelmedic.history.store import History
+
+SCHEMA = json.loads((CHECKOUT / "reports/bundle-manifest.schema.json").read_text("utf-8"))
+# Two shapes of no rule of the masking; the second look knows the variable's value.
+SECRET = "correct-Horse7battery"
+
+
+def contents(made) -> dict[str, bytes]:
+    with zipfile.ZipFile(io.BytesIO(made.data)) as archive:
+        assert archive.testzip() is None
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def make(place: Path, **options):
+    return making.make(str(place / "run"), place / "state", **options)
+
+
+def planted(place: Path, text: str, **values) -> None:
+    make_run(place, make_record(place, finding(what=text, **values)))
+
+
+# -- what is in it -------------------------------------------------------------------------------
+
+
+def test_it_holds_all_that_the_run_left_and_says_what_each_is(tmp_path):
+    make_run(tmp_path)
+    made = make(tmp_path)
+    found = contents(made)
+    assert list(found) == [
+        "manifest.json", "report.json", "report.html", "support.txt", "environment.json",
+        "junit.xml", "plan.json", f"journal/{RUN_ID}.jsonl", "logs/errors.jsonl",
+    ]  # fmt: skip
+    manifest = json.loads(found["manifest.json"])
+    jsonschema.validate(manifest, SCHEMA)
+    assert [entry["name"] for entry in manifest["members"]] == list(found)[1:]
+    assert manifest["run_id"] == RUN_ID
+    assert json.loads(found["report.json"])["run_id"] == RUN_ID
+    assert b"It broke." in found["report.html"]
+    assert b"It broke." in found["support.txt"]
+    assert ET.fromstring(found["junit.xml"]).find(".//failure").text == "It <broke>."
+    assert made.left_out == ()
+
+
+def test_settings_files_are_left_out_of_plan_and_journal(tmp_path):
+    make_run(tmp_path)
+    found = contents(make(tmp_path))
+    for name in ("plan.json", f"journal/{RUN_ID}.jsonl"):
+        assert b"(8 characters left out)" in found[name]
+        assert b'"a": 1' not in found[name]
+
+
+def test_earlier_runs_of_the_same_install_are_in_it_and_no_others(tmp_path, monkeypatch):
+    runs = tmp_path / "kept"
+    monkeypatch.setattr("modelmedic.runs.folder", lambda _state: runs)
+    make_run(tmp_path)
+    for number, folder in enumerate(("same", "same", "other")):
+        run_id = f"2025010{number + 1}-120000-abcdef"
+        record = make_record(tmp_path, run_id=run_id)
+        record["started_at"] = f"2025-01-0{number + 1}T12:00:00Z"
+        record["install_dir"] += "" if folder == "same" else "2"
+        records.write_json(_folder(runs / run_id) / "report.json", record)
+    _folder(runs / "20250104-120000-abcdef").joinpath("report.json").write_text("{")
+    names = [name for name in contents(make(tmp_path)) if name.startswith("runs/")]
+    assert names == ["runs/20250102-120000-abcdef.json", "runs/20250101-120000-abcdef.json"]
+
+
+def _folder(path: Path) -> Path:
+    path.mkdir(parents=True)
+    return path
+
+
+def test_a_killed_run_is_in_it_as_far_as_it_came(tmp_path):
+    record = make_record(tmp_path, finding("x.one", "passed"), exit_code=None)
+    folder = make_run(tmp_path, record)
+    line = json.dumps(finding("x.late", what="Late.").to_json())
+    (folder / "findings.jsonl").write_text(f'{line}\n{{"torn', encoding="utf-8")
+    found = contents(make(tmp_path))
+    assert [f["check"] for f in json.loads(found["report.json"])["findings"]] == ["x.one", "x.late"]
+    assert b"Late." in found["findings.jsonl"]
+    assert b"did not end" in found["support.txt"]
+
+
+def test_rows_of_the_history_are_in_it(tmp_path):
+    make_run(tmp_path)
+    with History.open(tmp_path / "state") as history:
+        history.store(make_record(tmp_path), is_own=True)
+        older = make_record(tmp_path, run_id="20250101-120000-abcdef")
+        history.store(older | {"started_at": "2025-01-01T12:00:00Z"}, is_own=True)
+        alert = {"key": "disk", "severity": "warning", "text": "full", "command": "df"}
+        _add_alert(history, alert)
+    rows = json.loads(contents(make(tmp_path))["history.json"])
+    assert [row["run_id"] for row in rows["runs"]] == [RUN_ID, "20250101-120000-abcdef"]
+    assert [row["name"] for row in rows["wrong_now"]] == ["x.one"]
+    assert [row["text"] for row in rows["alerts"]] == ["full"]
+
+
+def _add_alert(history, alert):
+    columns = {
+        **alert,
+        "machine_id": history.own_machine(),
+        "first_at": 1,
+        "last_at": 2,
+        "times": 1,
+    }
+    marks = ", ".join("?" for _ in columns)
+    with history.writing():
+        history.connection.execute(
+            f"INSERT INTO alert ({', '.join(columns)}) VALUES ({marks})", list(columns.values())
+        )
+
+
+def test_a_damaged_history_keeps_no_bundle_from_being_made(tmp_path):
+    make_run(tmp_path)
+    (tmp_path / "state/history.db").write_bytes(b"SQLite format 3\0" + b"\xff" * 5000)
+    made = make(tmp_path)
+    assert "history.json" not in contents(made)
+    assert [entry.name for entry in made.left_out] == ["history.json"]
+
+
+def test_the_same_run_gives_the_same_bytes(tmp_path):
+    make_run(tmp_path)
+    assert make(tmp_path).data == make(tmp_path).data
+
+
+def test_what_is_dropped_is_not_in_it_and_is_named(tmp_path):
+    make_run(tmp_path)
+    made = make(tmp_path, dropped=["plan.json", "report.json"])
+    found = contents(made)
+    assert not {"plan.json", "report.json"} & set(found)
+    manifest = json.loads(found["manifest.json"])
+    assert [entry["name"] for entry in manifest["left_out"]] == ["plan.json", "report.json"]
+    assert manifest["run_id"] is None
+    with pytest.raises(ModelmedicError, match="--drop nothing names nothing in this bundle"):
+        make(tmp_path, dropped=["nothing"])
+
+
+def test_no_kept_run_is_said(tmp_path, monkeypatch):
+    monkeypatch.setattr("modelmedic.runs.folder", lambda _state: tmp_path / "none")
+    with pytest.raises(CannotTell, match="No run is kept"):
+        making.make("", tmp_path)
+
+
+# -- caps ----------------------------------------------------------------------------------------
+
+
+def test_the_newest_part_of_a_log_is_kept_and_the_cut_is_said(tmp_path, monkeypatch):
+    monkeypatch.setattr("modelmedic.bundle.kept._MOST_LOG_BYTES", 100_000)
+    make_run(tmp_path)
+    lines = [json.dumps({"schema": 1, "number": n, "text": "x" * 1000}) for n in range(150)]
+    (tmp_path / "state/errors.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    made = make(tmp_path)
+    kept = contents(made)["logs/errors.jsonl"].splitlines()
+    assert json.loads(kept[-1])["number"] == 149
+    assert 50 < json.loads(kept[0])["number"] < 60
+    entry = next(m for m in made.members if m.name == "logs/errors.jsonl")
+    assert entry.cut.startswith("its first ")
+
+
+def test_a_line_of_ten_megabytes_is_cut(tmp_path):
+    make_run(tmp_path)
+    (tmp_path / "run/findings.jsonl").write_bytes(b"\x1b[31m" + b"a" * 10_000_000)
+    assert len(cleaning.as_text(b"\x1b" + b"a" * 10_000_000, _Nothing)) < 70_000
+    assert "\\x1b" in cleaning.as_text(b"\x1b", _Nothing).decode()
+    assert len(contents(make(tmp_path)).get("findings.jsonl", b"")) < 70_000
+
+
+def test_a_huge_record_keeps_what_is_wrong(tmp_path, monkeypatch):
+    monkeypatch.setattr("modelmedic.bundle.collecting.MOST_MEMBER_BYTES", 20_000)
+    good = [finding(f"x.good{n}", "passed") for n in range(100)]
+    make_run(tmp_path, make_record(tmp_path, finding(what="It broke."), *good))
+    made = make(tmp_path)
+    record = json.loads(contents(made)["report.json"])
+    assert [f["check"] for f in record["findings"]] == ["x.one"]
+    entry = next(m for m in made.members if m.name == "report.json")
+    assert entry.cut == "100 findings that passed or were skipped"
+
+
+def test_a_bundle_has_a_largest_size_and_number_and_says_what_is_over():
+    half = members.Member("a", "x", bytes(members.MOST_TOTAL_BYTES // 2 + 1))
+    kept, left = members.capped(
+        [half, members.Member("b", "x", half.data), members.Member("c", "", b"")]
+    )
+    assert [member.name for member in kept] == ["a", "c"]
+    assert [entry.name for entry in left] == ["b"]
+    many = [members.Member(f"m{n}", "x", b"") for n in range(members.MOST_MEMBERS + 1)]
+    assert [entry.name for entry in members.capped(many)[1]] == [f"m{members.MOST_MEMBERS}"]
+
+
+def test_what_would_look_like_a_bomb_can_be_read_back(tmp_path):
+    make_run(tmp_path)
+    line = json.dumps({"schema": 1, "error": "the same again and again"})
+    (tmp_path / "state/errors.jsonl").write_text(f"{line}\n" * 6_000, encoding="utf-8")
+    made = make(tmp_path)
+    assert len(Archive(made.data, "x").read("logs/errors.jsonl")) > 200_000
+
+
+def test_a_link_in_place_of_a_log_is_not_followed(tmp_path):
+    make_run(tmp_path)
+    secret = tmp_path / "secret"
+    secret.write_text("nothing of yours\n", encoding="utf-8")
+    log = tmp_path / "state/errors.jsonl"
+    log.unlink()
+    log.symlink_to(secret)
+    made = make(tmp_path)
+    assert "logs/errors.jsonl" not in contents(made)
+    assert [entry.name for entry in made.left_out] == ["logs/errors.jsonl"]
+    assert files.tail(tmp_path / "none", 10) is None
+
+
+def test_xml_that_could_unfold_is_left_out(tmp_path):
+    make_run(tmp_path)
+    bomb = '<!DOCTYPE x [<!ENTITY a "b">]><x>&a;</x>'
+    (tmp_path / "run/junit.xml").write_text(bomb, encoding="utf-8")
+    assert [entry.name for entry in make(tmp_path).left_out] == ["junit.xml"]
+
+
+# -- the second look -----------------------------------------------------------------------------
+
+
+def test_what_masking_misses_is_found_by_the_second_look_and_masked(tmp_path, monkeypatch):
+    monkeypatch.setenv("SOME_SERVICE_TOKEN", SECRET)
+    planted(tmp_path, f"It said {SECRET} to me.", facts={"password": SECRET, "n": 1})
+    errors = json.dumps({"schema": 1, "said": [SECRET]})
+    (tmp_path / "state/errors.jsonl").write_text(errors, encoding="utf-8")
+    monkeypatch.setattr(making, "masker", lambda _state: _NoMasker)
+    made = make(tmp_path)
+    assert made.found > 0
+    for name, data in contents(made).items():
+        assert SECRET.encode() not in data, name
+    record = json.loads(contents(made)["report.json"])
+    assert record["findings"][0]["what"] == "It said *** to me."
+    assert record["findings"][0]["facts"]["n"] == 1
+
+
+class _Nothing:
+    text = staticmethod(str)
+
+
+class _NoMasker:
+    mask = staticmethod(str)
+    keep_map = staticmethod(lambda: None)
+
+
+def test_what_cannot_be_masked_keeps_the_bundle_back_and_names_the_way_out(tmp_path, monkeypatch):
+    monkeypatch.setenv("SOME_SERVICE_TOKEN", SECRET)
+    monkeypatch.setattr(making, "masker", lambda _state: _NoMasker)
+    monkeypatch.setattr(leaks, "without", lambda text, _known: text)  # it hides nothing
+    planted(tmp_path, "It broke.")
+    errors = json.dumps({"schema": 1, "said": SECRET})
+    (tmp_path / "state/errors.jsonl").write_text(errors, encoding="utf-8")
+    with pytest.raises(scanning.Leaking, match=r"--drop logs/errors\.jsonl") as caught:
+        make(tmp_path)
+    assert SECRET not in str(caught.value)
+    assert "logs/errors.jsonl, line 1" in str(caught.value)
+    assert SECRET.encode() not in make(tmp_path, dropped=["logs/errors.jsonl"]).data
+
+
+@pytest.mark.parametrize("name", ["in_archive", "Known"])
+def test_a_scan_that_cannot_run_lets_nothing_leave(tmp_path, monkeypatch, name):
+    make_run(tmp_path)
+
+    class Broken:
+        def __call__(self, *_args):
+            raise MemoryError
+
+        of_this_machine = __call__
+
+    monkeypatch.setattr(leaks, name, Broken())
+    with pytest.raises(scanning.CannotScan, match="MemoryError"):
+        make(tmp_path)
+
+
+def test_names_of_members_are_looked_at_too(tmp_path, monkeypatch):
+    monkeypatch.setenv("SOME_SERVICE_TOKEN", SECRET)
+    make_run(tmp_path)
+    telling = members.Member(f"journal/{SECRET}.jsonl", "x", b"{}\n")
+    monkeypatch.setattr("modelmedic.bundle.kept.journals", lambda *_: [telling])
+    with pytest.raises(scanning.Leaking, match="its name") as caught:
+        make(tmp_path)
+    assert SECRET not in str(caught.value)
+
+
+def test_a_name_that_is_a_word_of_the_schema_does_not_break_the_record(tmp_path, monkeypatch):
+    mask = staticmethod(lambda text: text.replace("apply", "<user>"))
+    monkeypatch.setattr(_NoMasker, "mask", mask)
+    monkeypatch.setattr(making, "masker", lambda _state: _NoMasker)
+    make_run(tmp_path, make_record(tmp_path, finding(what="apply was here.")))
+    record = json.loads(contents(make(tmp_path))["report.json"])
+    assert record["mode"] == "apply"
+    assert record["findings"][0]["what"] == "<user> was here."
+
+
+def test_a_bundle_that_nobody_could_read_is_not_written(tmp_path, monkeypatch):
+    """Its log is deflated although it unfolds like a bomb, as `packing` would not do it."""
+    make_run(tmp_path)
+    line = json.dumps({"schema": 1, "error": "the same again and again"})
+    (tmp_path / "state/errors.jsonl").write_text(f"{line}\n" * 6_000, encoding="utf-8")
+    monkeypatch.setattr("modelmedic.bundle.packing.MOST_RATIO", 10_000)
+    with pytest.raises(ModelmedicError, match="could not be read back"):
+        make(tmp_path)
+
+
+# -- writing -------------------------------------------------------------------------------------
+
+
+def test_it_is_written_for_this_user_only_and_replaces_only_a_bundle(tmp_path):
+    make_run(tmp_path)
+    made = make(tmp_path)
+    path = tmp_path / "b.zip"
+    making.write(made, path)
+    making.write(made, path)
+    assert path.read_bytes() == made.data
+    if os.name == "posix":
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    other = tmp_path / "thesis.doc"
+    other.write_text("years of work", encoding="utf-8")
+    with pytest.raises(ModelmedicError, match="is there already and is no bundle"):
+        making.write(made, other)
+    assert other.read_text(encoding="utf-8") == "years of work"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_a_full_disk_leaves_no_bundle_and_is_said(tmp_path, monkeypatch):
+    make_run(tmp_path)
+    made = make(tmp_path)
+    real = os.open
+
+    def full(path, flags, *args, **kwargs):
+        if str(path).startswith(str(tmp_path / ".b.zip")):
+            real(path, flags, *args, **kwargs)
+            return real("/dev/full", os.O_WRONLY)
+        return real(path, flags, *args, **kwargs)
+
+    monkeypatch.setattr(records.os, "open", full)
+    with pytest.raises(ModelmedicError, match=os.strerror(errno.ENOSPC)):
+        making.write(made, tmp_path / "b.zip")
+    assert list(tmp_path.glob("*b.zip*")) == []
+
+
+@pytest.mark.skipif(os.name != "posix", reason="kills by signal")
+def test_a_kill_while_writing_leaves_nothing_under_its_name(tmp_path):
+    make_run(tmp_path)
+    script = f"""{FIND_US}
+import os, pathlib, signal
+from modelmedic.bundle import making
+place = pathlib.Path({str(tmp_path)!r})
+made = making.make(str(place / "run"), place / "state")
+pathlib.Path.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+making.write(made, place / "b.zip")
+"""
+    done = subprocess.run([sys.executable, "-I", "-c", script], env=child_env(), check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert not (tmp_path / "b.zip").exists()
+    making.write(make(tmp_path), tmp_path / "b.zip")
+    assert reading.read(tmp_path / "b.zip").is_whole
