@@ -22,7 +22,10 @@ HEAVY = {
 # A module may import its own layer and those before it. A new module gets its line here, which is
 # the moment to think about where it belongs.
 LAYERS = (
-    ("", "caller", "deeds", "errors", "jsonshape", "lazy", "masking", "pseudonyms", "text"),
+    (
+        *("", "caller", "deeds", "errors", "jsonshape", "lazy", "machine_id", "masking"),
+        *("pseudonyms", "text"),
+    ),
     # What interrupts a block ends its children; the limits name it.
     (
         *("commands", "purity", "rooms", "bootstrap"),
@@ -30,7 +33,7 @@ LAYERS = (
     ),
     ("profile.model", "context", "findings", "testing"),
     ("facts",),
-    ("profile", "compat", "needs", "selection", "discovery", "forecast", "scan"),
+    ("profile", "compat", "needs", "selection", "discovery", "forecast", "scan", "inventory"),
     (
         "operations",
         "installer",
@@ -47,7 +50,7 @@ LAYERS = (
         "proxying",
     ),
     ("strategies",),
-    ("healing", "reliability.interfaces", "reliability.disk_watch", "monitor", "history"),
+    ("healing", "reliability.interfaces", "reliability.disk_watch"),
     # Its children meet the journal of a repair, which lies above the rest of the test kit.
     (
         "testing.conformance",
@@ -64,6 +67,8 @@ LAYERS = (
         "endings",
         "runs",
         "reliability",  # its engine runs the checks, and reads their record
+        "history",  # it reads run records, and the log of judged repairs
+        "monitor",  # it stores into the history
         "reporter",
         "bundle",
         "fleet",

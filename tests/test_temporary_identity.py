@@ -14,9 +14,9 @@ import pytest
 from machine_support import needs_root, tmpfs
 from temporary_support import all_below, births, child, dead_record, line, place, records_in, state
 
-from modelmedic.reliability import machine_id as machine
+from modelmedic import machine_id as machine
+from modelmedic.machine_id import machine_id
 from modelmedic.reliability import temporary, temporary_lock, temporary_record
-from modelmedic.reliability.machine_id import machine_id
 from modelmedic.reliability.temporary import Swept, TemporaryFiles, sweep
 from modelmedic.reliability.temporary_tree import TemporaryTree
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from modelmedic.errors import DiskFilling, OperationTimedOut
     from modelmedic.findings import EnhancedErrorCategory
     from modelmedic.healing.slots import IRecoveryStrategy, RecoveryStrategyRegistry
+    from modelmedic.history.store import History
     from modelmedic.limits import TimeoutManager
     from modelmedic.reliability.breaker import BreakerSettings
     from modelmedic.reliability.capture import ErrorCapture
@@ -69,6 +70,7 @@ __all__ = [
     "ErrorLog",
     "GPUInfo",
     "HardwareProfile",
+    "History",
     "IAutoRecoveryEngine",
     "IPreInstallationValidator",
     "IRecoveryStrategy",
@@ -122,6 +124,7 @@ _HOMES = {
         "IRecoveryStrategy",
         "RecoveryStrategyRegistry",
     ),
+    "history.store": ("History",),
     "limits": ("TimeoutManager",),
     "reliability.breaker": ("BreakerSettings",),
     "reliability.capture": ("ErrorCapture",),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import re
@@ -10,7 +11,8 @@ import secrets
 import shutil
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -53,18 +55,31 @@ def read(path: Path) -> dict[str, Any]:
     Raises:
         CannotTell: There is none, or it is no run record of this version.
     """
+    return read_hashed(path)[0]
+
+
+def read_hashed(path: Path) -> tuple[dict[str, Any], str]:
+    """Return the same and what tells it from another record: the SHA-256 of its file.
+
+    Of a killed run's, with its length: what is beside it grew until then.
+
+    Raises:
+        CannotTell: As `read`.
+    """
     file = path / NAME if path.is_dir() else path
-    record = _parsed(file, _read_bytes(file))
+    data = _read_bytes(file)
+    record = _parsed(file, data)
     if not isinstance(record, dict) or record.get("schema") != SCHEMA:
         _refuse(file, f"it is no run record of schema {SCHEMA}")
-    schema = _schema()
-    if fault := jsonshape.first_fault(record, schema):
-        _refuse(file, fault)
+    if not _judge()(record):
+        _refuse(file, jsonshape.first_fault(record, _schema()) or "it breaks the schema")
+    sha256 = hashlib.sha256(data).hexdigest()
     if record["exit_code"] is None:
-        _add_unfinished(record, file.with_name(JOURNAL_NAME), schema)
+        _add_unfinished(record, file.with_name(JOURNAL_NAME), _schema())
+        sha256 += f"+{len(record['findings'])}"
     record["counts"] = counts(finding["outcome"] for finding in record["findings"])
     record["root_causes"] = root_causes(record["findings"])
-    return record
+    return record, sha256
 
 
 def prune(runs: Path, *, kept: int = KEPT) -> list[Path]:
@@ -91,6 +106,12 @@ def _remove(path: Path) -> bool:
     return not path.exists()
 
 
+@cache
+def _judge() -> Callable[[Any], bool]:
+    return jsonshape.compiled(_schema())
+
+
+@cache
 def _schema() -> dict[str, Any]:
     text = (rooms.room("reports") / "run-record.schema.json").read_text(encoding="utf-8")
     schema: dict[str, Any] = json.loads(text)

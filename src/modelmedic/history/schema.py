@@ -139,4 +139,12 @@ CREATE TABLE alert (
 CREATE INDEX alert_by_key ON alert (machine_id, key, last_at);
 """
 
-MIGRATIONS = (_FIRST,)
+_SECOND = """
+ALTER TABLE run ADD COLUMN is_partial INTEGER NOT NULL DEFAULT 0;  -- some checks were left out
+CREATE TABLE upkeep (
+    name TEXT PRIMARY KEY,           -- "retention"
+    at REAL NOT NULL                 -- when it was done last
+) WITHOUT ROWID;
+"""
+
+MIGRATIONS = (_FIRST, _SECOND)

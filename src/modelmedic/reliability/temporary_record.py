@@ -18,8 +18,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from modelmedic.machine_id import machine_id
 from modelmedic.operations.durable import make_private_folders, write_all
-from modelmedic.reliability.machine_id import machine_id
 
 FOLDER = "temporary"
 _MAX_BYTES = 4 << 20

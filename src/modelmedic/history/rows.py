@@ -1,0 +1,213 @@
+"""A run record as rows of the history: what is kept of it, each text cut to a bound."""
+
+from __future__ import annotations
+
+import calendar
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+UNKNOWN_MACHINE = "machine:unknown"  # of records from before machines had a stand-in
+MACHINE = re.compile(r"machine:[0-9a-f]{10}")
+_NAME_LETTERS = 500  # of an id or a path; no file system has longer names
+_TEXT_LETTERS = 4000  # of what a check found; a page of it is enough to know it again
+_MOST_CAUSES = 200
+_MOST_PACKAGES = 10_000
+_MOST_FILES = 10_000
+_SILENT = frozenset({"passed", "skipped"})  # what they found is not worth the room
+_HALVES = re.compile("[\ud800-\udfff]")
+_JUDGED = ("healed", "not healed", "failed")  # verdicts that say something about a recovery
+
+Finding = tuple[str, str, str, str, str, str | None, str | None, float | None, Any, Any, Any]
+Heal = tuple[str, str, str, str, str, float, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What an inventory comes to: one row of the table "environment"."""
+
+    hash: str
+    system: str
+    python: str
+    driver: str
+    gpus: str
+    memory_bytes: int | None
+    packages: str
+    files: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """One run, ready to be stored.
+
+    ``findings``: check, title, area, outcome, severity, category, failure id, seconds, what, why,
+    blocked by. ``heals``: number, recovery, category, check, verdict, seconds, fetched bytes.
+    """
+
+    machine: str
+    run_id: str
+    started_at: float
+    seconds: float
+    folder: str
+    profile: str
+    mode: str
+    stage: str
+    exit_code: int | None
+    modelmedic: str
+    is_partial: bool
+    counts: str
+    root_causes: str
+    system: str
+    processor: str
+    snapshot: Snapshot | None
+    findings: tuple[Finding, ...]
+    heals: tuple[Heal, ...]
+
+
+def of(record: Mapping[str, Any]) -> Rows:
+    """Return the rows of a run record that fits the schema of run records."""
+    rows = _rows(record)
+    try:
+        for finding in rows.findings:
+            "".join(filter(None, (*finding[:7], *finding[8:]))).encode()
+        "".join((rows.folder, rows.profile, rows.modelmedic, rows.system, rows.processor)).encode()
+        "".join(part for heal in rows.heals for part in heal[:5]).encode()
+    except UnicodeEncodeError:  # half a character, which no database takes; we write none
+        return _rows(json.loads(_HALVES.sub("?", json.dumps(record, ensure_ascii=False))))
+    return rows
+
+
+def _rows(record: Mapping[str, Any]) -> Rows:
+    environment = record["environment"]
+    return Rows(
+        machine=_machine(environment.get("machine_id")),
+        run_id=record["run_id"],
+        started_at=_moment(record["started_at"]),
+        seconds=float(record["duration_seconds"]),
+        folder=_cut(record["install_dir"] or "", _NAME_LETTERS),
+        profile=_cut(record["profile"], _NAME_LETTERS),
+        mode=record["mode"],
+        stage=record["stage"],
+        exit_code=None if record["exit_code"] is None else int(record["exit_code"]),
+        modelmedic=_cut(record["modelmedic"], _NAME_LETTERS),
+        is_partial=bool(environment.get("is_partial")),
+        counts=_json(record["counts"]),
+        root_causes=_json([_cause(each) for each in record["root_causes"][:_MOST_CAUSES]]),
+        system=_cut(environment["system"], _NAME_LETTERS),
+        processor=_cut(environment["machine"], _NAME_LETTERS),
+        snapshot=snapshot(environment.get("inventory")),
+        findings=_findings(record["findings"]),
+        heals=tuple(_heals(record["findings"])),
+    )
+
+
+def snapshot(inventory: Any) -> Snapshot | None:
+    """Return the row of an inventory under a hash of our own; None when there is none.
+
+    A stranger's word for the hash would let one record speak for another machine's.
+    """
+    if not isinstance(inventory, dict):
+        return None
+    memory = inventory.get("memory_bytes")
+    values = (
+        _cut(str(inventory.get("system", "")), _NAME_LETTERS),
+        _cut(str(inventory.get("python", "")), _NAME_LETTERS),
+        _cut(str(inventory.get("driver", "")), _NAME_LETTERS),
+        _json([_cut(str(name), _NAME_LETTERS) for name in (inventory.get("gpus") or [])[:64]]),
+        memory if isinstance(memory, int) and 0 <= memory < 1 << 62 else None,
+        _json(_table(inventory.get("packages"), str, _MOST_PACKAGES)),
+        _json(_table(inventory.get("files"), int, _MOST_FILES)),
+    )
+    return Snapshot(hashlib.sha256(_json(values).encode()).hexdigest()[:32], *values)
+
+
+def content_hash(record: Mapping[str, Any]) -> str:
+    """Return the hash of a record that came from no file."""
+    return hashlib.sha256(_json(record).encode()).hexdigest()
+
+
+def _machine(named: Any) -> str:
+    is_ours = isinstance(named, str) and MACHINE.fullmatch(named)
+    return named if is_ours else UNKNOWN_MACHINE
+
+
+def _moment(text: str) -> float:
+    """Return seconds since the epoch; a day that no calendar has (the schema lets it) is the first.
+
+    Without `time.strptime`, which takes a lock and ten times as long.
+    """
+    year, month, day, hour, minute, second = (int(part) for part in re.findall(r"\d+", text))
+    try:
+        return float(calendar.timegm((year, month, day, hour, minute, second, 0, 0, 0)))
+    except ValueError:
+        return 0.0
+
+
+def _findings(findings: Iterable[Mapping[str, Any]]) -> tuple[Finding, ...]:
+    """Return one row a check; of two with one name the last, which is the last word on it."""
+    rows: dict[str, Finding] = {}
+    for each in findings:
+        outcome = each["outcome"]
+        is_silent = outcome in _SILENT
+        check = each["check"]
+        if len(check) > _NAME_LETTERS:
+            check = _cut(check, _NAME_LETTERS)
+        seconds, blocked_by = each.get("seconds"), each["blocked_by"]
+        rows[check] = (
+            check,
+            _cut(each["title"], _NAME_LETTERS),
+            _cut(each["area"], _NAME_LETTERS),
+            outcome,
+            _cut(each["severity"], _NAME_LETTERS),
+            each["category"],
+            _cut(each["failure_id"] or "", _NAME_LETTERS) or None,
+            seconds,
+            None if is_silent else _cut(each["what"], _TEXT_LETTERS),
+            None if is_silent else _cut(each["why"], _TEXT_LETTERS),
+            _cut(blocked_by, _NAME_LETTERS) if blocked_by else None,
+        )
+    return tuple(rows.values())
+
+
+def _heals(findings: Iterable[Mapping[str, Any]]) -> Iterable[Heal]:
+    for each in findings:
+        for number, attempt in enumerate(each["attempts"]):
+            if attempt["verdict"] in _JUDGED:
+                check = _cut(each["check"], _NAME_LETTERS)
+                yield (
+                    f"{check}/{number}",
+                    _cut(attempt["recovery"], _NAME_LETTERS),
+                    each["category"] or "",
+                    check.partition("[")[0],
+                    attempt["verdict"],
+                    float(attempt["seconds"]),
+                    int(attempt["bytes_fetched"]),
+                )
+
+
+def _cause(cause: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: _cut(value, _TEXT_LETTERS) if isinstance(value, str) else value
+        for name, value in cause.items()
+    }
+
+
+def _table(found: Any, kind: type, most: int) -> dict[str, Any]:
+    """Return the first entries of a table by name, without values of another kind."""
+    if not isinstance(found, dict):
+        return {}
+    kept = [(name, value) for name, value in found.items() if type(value) is kind][:most]
+    if kind is int:
+        return {_cut(n, _NAME_LETTERS): v for n, v in sorted(kept) if 0 <= v < 1 << 62}
+    return {_cut(n, _NAME_LETTERS): _cut(v, _NAME_LETTERS) for n, v in sorted(kept)}
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=True, separators=(",", ":"))
