@@ -242,13 +242,18 @@ def _read_only(path: Path) -> Opened:
     _refuse_foreign(path)
     connection = _connection(f"{path.as_uri()}?mode=ro")
     try:
-        if _version(connection) != len(MIGRATIONS):
-            raise Damaged(f"its version is {_version(connection)}, not {len(MIGRATIONS)}")
+        _refuse_other_version(connection)
         _refuse_other_tables(connection)
     except BaseException:
         connection.close()
         raise
     return Opened(connection)
+
+
+def _refuse_other_version(connection: sqlite3.Connection) -> None:
+    version = _version(connection)
+    if version != len(MIGRATIONS):
+        raise Damaged(f"its version is {version}, not {len(MIGRATIONS)}")
 
 
 def _in_memory(trouble: str) -> Opened:

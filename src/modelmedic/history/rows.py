@@ -15,8 +15,9 @@ MACHINE = re.compile(r"machine:[0-9a-f]{10}")
 _NAME_LETTERS = 500  # of an id or a path; no file system has longer names
 _TEXT_LETTERS = 4000  # of what a check found; a page of it is enough to know it again
 _MOST_CAUSES = 200
-_MOST_PACKAGES = 10_000
-_MOST_FILES = 10_000
+_MOST_GPUS = 64
+_MOST_ENTRIES = 10_000  # packages or files; a large environment has 500
+_MOST_BYTES = (1 << 63) - 1  # what SQLite can hold
 _SILENT = frozenset({"passed", "skipped"})  # what they found is not worth the room
 _HALVES = re.compile("[\ud800-\udfff]")
 _JUDGED = ("healed", "not healed", "failed")  # verdicts that say something about a recovery
@@ -73,7 +74,7 @@ def of(record: Mapping[str, Any]) -> Rows:
     try:
         for finding in rows.findings:
             "".join(filter(None, (*finding[:7], *finding[8:]))).encode()
-        "".join((rows.folder, rows.profile, rows.modelmedic, rows.system, rows.processor)).encode()
+        f"{rows.folder}{rows.profile}{rows.modelmedic}{rows.system}{rows.processor}".encode()
         "".join(part for heal in rows.heals for part in heal[:5]).encode()
     except UnicodeEncodeError:  # half a character, which no database takes; we write none
         return _rows(json.loads(_HALVES.sub("?", json.dumps(record, ensure_ascii=False))))
@@ -116,10 +117,10 @@ def snapshot(inventory: Any) -> Snapshot | None:
         _cut(str(inventory.get("system", "")), _NAME_LETTERS),
         _cut(str(inventory.get("python", "")), _NAME_LETTERS),
         _cut(str(inventory.get("driver", "")), _NAME_LETTERS),
-        _json([_cut(str(name), _NAME_LETTERS) for name in (inventory.get("gpus") or [])[:64]]),
-        memory if isinstance(memory, int) and 0 <= memory < 1 << 62 else None,
-        _json(_table(inventory.get("packages"), str, _MOST_PACKAGES)),
-        _json(_table(inventory.get("files"), int, _MOST_FILES)),
+        _json(_names(inventory.get("gpus"))),
+        memory if type(memory) is int and 0 <= memory <= _MOST_BYTES else None,
+        _json(_versions(inventory.get("packages"))),
+        _json(_sizes(inventory.get("files"))),
     )
     return Snapshot(hashlib.sha256(_json(values).encode()).hexdigest()[:32], *values)
 
@@ -195,14 +196,30 @@ def _cause(cause: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _table(found: Any, kind: type, most: int) -> dict[str, Any]:
-    """Return the first entries of a table by name, without values of another kind."""
-    if not isinstance(found, dict):
-        return {}
-    kept = [(name, value) for name, value in found.items() if type(value) is kind][:most]
-    if kind is int:
-        return {_cut(n, _NAME_LETTERS): v for n, v in sorted(kept) if 0 <= v < 1 << 62}
-    return {_cut(n, _NAME_LETTERS): _cut(v, _NAME_LETTERS) for n, v in sorted(kept)}
+def _names(found: Any) -> list[str]:
+    listed = found if isinstance(found, list) else []
+    return [_cut(str(name), _NAME_LETTERS) for name in listed[:_MOST_GPUS]]
+
+
+def _versions(found: Any) -> dict[str, str]:
+    return {
+        _cut(name, _NAME_LETTERS): _cut(value, _NAME_LETTERS)
+        for name, value in _table(found)
+        if isinstance(value, str)
+    }
+
+
+def _sizes(found: Any) -> dict[str, int]:
+    return {
+        _cut(name, _NAME_LETTERS): value
+        for name, value in _table(found)
+        if type(value) is int and 0 <= value <= _MOST_BYTES
+    }
+
+
+def _table(found: Any) -> list[tuple[str, Any]]:
+    """Return the entries of a table by name, so that equal tables have equal rows."""
+    return sorted(found.items())[:_MOST_ENTRIES] if isinstance(found, dict) else []
 
 
 def _cut(text: str, most: int) -> str:

@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from modelmedic import pseudonyms
 from modelmedic.errors import CannotTell, ModelmedicError
-from modelmedic.history import database, heals, latest, rows
+from modelmedic.history import database, heals, latest, retention, rows
 from modelmedic.history.rows import Rows
 
 if TYPE_CHECKING:
+    from typing_extensions import Self
+
     from modelmedic.history.importing import BundleReader, Imported
 
 OWN_MACHINE = "machine:here"  # where no key for stand-ins can be had
@@ -36,7 +38,7 @@ ON CONFLICT (machine_id, series, at) DO UPDATE SET
 """
 
 
-class OtherContent(ModelmedicError):
+class OtherContent(ModelmedicError):  # noqa: N818 - named for what it means, as CannotTell
     """A run of that machine and id is stored already, and says something else."""
 
 
@@ -85,7 +87,7 @@ class History:
             state_dir, database.opened(state_dir, is_read_only=is_read_only, clock=clock), clock
         )
 
-    def __enter__(self) -> History:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -140,6 +142,17 @@ class History:
         own = self.own_machine()
         with self.writing():
             heals.add_from_log(self.connection, own, self.state_dir)
+
+    def keep_house(self, limits: retention.Limits = retention.LIMITS) -> None:
+        """Remove what is older or more than the limits, once a day at most."""
+        now = self.clock()
+        if not retention.is_due(self.connection, now):
+            return
+        with self.writing():
+            retention.apply(self.connection, now, limits)
+        self._checks.clear()
+        self._snapshots.clear()
+        retention.give_back(self.connection)
 
     def import_paths(
         self, paths: Iterable[Path], *, read_bundle: BundleReader | None = None
