@@ -20,7 +20,8 @@ def columns(values: Sequence[int], label: str, most: int | None = None) -> str:
     """
     top = max(most or 0, *values, 1)
     bars = "".join(
-        f'<rect x="{_COLUMN * place}" y="{_TALL - tall:.1f}" width="{_COLUMN - 1}" height="{tall:.1f}"/>'
+        f'<rect x="{_COLUMN * place}" y="{_TALL - tall:.1f}" width="{_COLUMN - 1}" '
+        f'height="{tall:.1f}"/>'
         for place, value in enumerate(values)
         if (tall := value * (_TALL - 1) / top)
     )

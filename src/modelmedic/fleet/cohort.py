@@ -180,13 +180,12 @@ def _described(
                 if old is None or run.started_at >= old.started_at:
                     newest[run.machine_id] = run
     rows = features.snapshots(connection, (run.environment or "" for run in newest.values()))
-    versions = dict(connection.execute("SELECT id, modelmedic FROM run"))
     return {
         machine: list(
             features.of_environment(
                 rows[run.environment or ""],
                 known.installs[run.install_id].profile,
-                versions.get(run.id, ""),
+                run.modelmedic,
             )
         )
         for machine, run in newest.items()

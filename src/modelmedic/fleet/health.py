@@ -146,7 +146,7 @@ def _without_causes(runs: Sequence[Run]) -> tuple[str, float | None]:
 
 
 def _causes(connection: sqlite3.Connection, known: Known) -> Iterable[Cause]:
-    """Yield what is not fine now; what the newest whole run no longer checks is left out."""
+    """Yield what is not fine now; what the newest whole run no longer knows is left out."""
     for outcomes, index in ((("failed", "unknown"), "latest_wrong"), (("degraded",), None)):
         marks = ", ".join(f"'{outcome}'" for outcome in outcomes)
         hint = f"INDEXED BY {index}" if index else ""
@@ -186,18 +186,19 @@ def key_of(check: str, failure_id: str | None) -> str:
 
 
 def _is_gone(connection: sqlite3.Connection, runs: Sequence[Run], run: int, check: int) -> bool:
-    """Return whether a later run of at least as many checks does not know the check at all.
+    """Return whether a later whole run of the same stage does not know the check at all.
 
-    A file that left the profile takes its check with it, and nothing will ever say it holds. A run
-    of a part (-k) has fewer findings, and says nothing about the others.
+    A file that left the profile takes its check with it, and nothing will ever say that it holds.
     """
-    newest = runs[-1] if runs else None
-    if newest is None or newest.id == run:
-        return False
     seen = next((each for each in reversed(runs) if each.id == run), None)
-    least = 0.9 * sum(seen.counts.values()) if seen else 0  # a profile loses some files, not many
-    whole = next((each for each in reversed(runs) if sum(each.counts.values()) >= least), newest)
-    if seen is None or whole.started_at <= seen.started_at or whole.exit_code is None:
+    if seen is None:
+        return False
+    whole = next((each for each in reversed(runs) if _is_whole(each, seen.stage)), seen)
+    if whole.started_at <= seen.started_at:
         return False
     there = "SELECT 1 FROM finding WHERE run = ? AND check_id = ?"
     return connection.execute(there, (whole.id, check)).fetchone() is None
+
+
+def _is_whole(run: Run, stage: str) -> bool:
+    return run.stage == stage and not run.is_partial and run.exit_code in {0, 1}

@@ -50,7 +50,10 @@ class Run:
     started_at: float
     seconds: float
     mode: str
+    stage: str
     exit_code: int | None
+    is_partial: bool
+    modelmedic: str
     environment: str | None
     counts: dict[str, int]
     colour: str
@@ -81,28 +84,30 @@ def read(connection: sqlite3.Connection) -> Known:
     }
     runs: dict[int, list[Run]] = {}
     for row in connection.execute(
-        "SELECT id, install_id, machine_id, run_id, started_at, seconds, mode, exit_code, "
-        "environment, counts FROM run ORDER BY install_id, started_at"
+        "SELECT id, install_id, machine_id, run_id, started_at, seconds, mode, stage, exit_code, "
+        "is_partial, modelmedic, environment, counts FROM run ORDER BY install_id, started_at"
     ):
         runs.setdefault(row[1], []).append(_run(row))
     return Known(machines, installs, runs)
 
 
 def _run(row: sqlite3.Row) -> Run:
-    number, install_id, machine_id, run_id, started_at, seconds, mode, code, environment = row[:9]
-    counts = _counts(row[9])
+    counts = _counts(row["counts"])
     return Run(
-        id=number,
-        install_id=install_id,
-        machine_id=machine_id,
-        run_id=_cut(run_id),
-        started_at=started_at,
-        seconds=seconds,
-        mode=_cut(mode),
-        exit_code=code,
-        environment=environment,
+        id=row["id"],
+        install_id=row["install_id"],
+        machine_id=row["machine_id"],
+        run_id=_cut(row["run_id"]),
+        started_at=row["started_at"],
+        seconds=row["seconds"],
+        mode=_cut(row["mode"]),
+        stage=row["stage"],
+        exit_code=row["exit_code"],
+        is_partial=bool(row["is_partial"]),
+        modelmedic=_cut(row["modelmedic"]),
+        environment=row["environment"],
         counts=counts,
-        colour=_colour(counts, code),
+        colour=_colour(counts, row["exit_code"]),
     )
 
 

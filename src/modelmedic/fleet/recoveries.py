@@ -7,6 +7,7 @@ import statistics
 from collections import defaultdict
 from dataclasses import dataclass
 
+from modelmedic.fleet.machines import MOST_LETTERS
 from modelmedic.healing.posterior import Posterior
 
 LEVEL = 0.9  # of the interval, as in a plan (healing.effectiveness)
@@ -38,7 +39,7 @@ def success(connection: sqlite3.Connection, since: float = 0.0) -> list[Recovery
         "FROM heal WHERE at >= ?",
         (since,),
     ):
-        rows[row[0][:500], row[1][:500]].append(row)
+        rows[row[0][:MOST_LETTERS], row[1][:MOST_LETTERS]].append(row)
     found = [_success(recovery, family, tries) for (recovery, family), tries in rows.items()]
     return sorted(found, key=lambda each: (-each.tries, each.recovery))
 

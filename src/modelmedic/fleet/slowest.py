@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from math import ceil, comb
 
 from modelmedic.fleet.discovery_rate import q_values
-from modelmedic.fleet.machines import Known, Run
+from modelmedic.fleet.machines import MOST_LETTERS, Known, Run
 
 MOST_FINDINGS = 300_000  # read for this; a third of a second, and all that the newest runs hold
 LEVEL = 0.05  # of false discoveries among the checks called slower
@@ -72,7 +72,9 @@ def slowest(connection: sqlite3.Connection, known: Known, most: int = 20) -> lis
 
 def _names(connection: sqlite3.Connection) -> dict[int, tuple[str, str]]:
     rows = connection.execute("SELECT id, name, title FROM check_name")
-    return {row[0]: (row[1].partition("[")[0][:500], row[2][:500]) for row in rows}
+    return {
+        row[0]: (row[1].partition("[")[0][:MOST_LETTERS], row[2][:MOST_LETTERS]) for row in rows
+    }
 
 
 def _samples(

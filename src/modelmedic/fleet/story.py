@@ -6,6 +6,7 @@ import json
 import sqlite3
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from modelmedic.fleet.features import snapshots
@@ -98,7 +99,7 @@ def story(connection: sqlite3.Connection, health: Health) -> Story:
 
 def _turns(connection: sqlite3.Connection, runs: Any) -> Iterator[Turn]:
     judged = [run for run in runs if run.colour != GREY]
-    pairs = zip(judged, judged[1:], strict=False)
+    pairs = pairwise(judged)
     turned = [(before, after) for before, after in pairs if before.colour != after.colour]
     for before, after in turned[-MOST_TURNS:]:
         red = after if after.colour == RED else before
@@ -107,11 +108,11 @@ def _turns(connection: sqlite3.Connection, runs: Any) -> Iterator[Turn]:
 
 def _wrong(connection: sqlite3.Connection, run: Run) -> tuple[str, ...]:
     rows = connection.execute(
-        "SELECT substr(name, 1, 500) FROM finding JOIN check_name ON check_name.id = check_id "
+        "SELECT name FROM finding JOIN check_name ON check_name.id = check_id "
         "WHERE run = ? AND outcome IN ('failed', 'unknown') LIMIT ?",
         (run.id, _MOST_CHANGES),
     )
-    return tuple(row[0] for row in rows)
+    return tuple(row[0][:MOST_LETTERS] for row in rows)
 
 
 def _changes(connection: sqlite3.Connection, before: Run, after: Run) -> tuple[str, ...] | None:
@@ -125,7 +126,7 @@ def _changes(connection: sqlite3.Connection, before: Run, after: Run) -> tuple[s
         if old[name] != new[name]
     ]
     if old["gpus"] != new["gpus"]:
-        told.append(f"GPUs: {old['gpus'][:300]} → {new['gpus'][:300]}")
+        told.append(f"GPUs: {old['gpus'][:MOST_LETTERS]} → {new['gpus'][:MOST_LETTERS]}")
     for column in ("packages", "files"):
         told += _differences(_loaded(old[column]), _loaded(new[column]))
     left = len(told) - _MOST_CHANGES
@@ -142,21 +143,26 @@ def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
 
 def _heals(connection: sqlite3.Connection, machine: int) -> list[Heal]:
     rows = connection.execute(
-        "SELECT at, substr(recovery, 1, 500), substr(check_name, 1, 500), verdict, seconds "
+        "SELECT at, recovery, check_name, verdict, seconds "
         "FROM heal WHERE machine_id = ? ORDER BY at DESC LIMIT ?",
         (machine, MOST_HEALS),
     )
-    return [Heal(*row) for row in rows]
+    return [
+        Heal(at, recovery[:MOST_LETTERS], check[:MOST_LETTERS], verdict, seconds)
+        for at, recovery, check, verdict, seconds in rows
+    ]
 
 
 def _alerts(connection: sqlite3.Connection, machine: int) -> list[Alert]:
     rows = connection.execute(
-        f"SELECT severity, first_at, last_at, ended_at, substr(text, 1, {MOST_LETTERS}), "  # noqa: S608 - our own number
-        f"substr(command, 1, {MOST_LETTERS}) FROM alert WHERE machine_id = ? "
-        "ORDER BY ended_at IS NOT NULL, last_at DESC LIMIT 20",
+        "SELECT severity, first_at, last_at, ended_at, text, command FROM alert "
+        "WHERE machine_id = ? ORDER BY ended_at IS NOT NULL, last_at DESC LIMIT 20",
         (machine,),
     )
-    return [Alert(*row) for row in rows]
+    return [
+        Alert(severity, first, last, ended, text[:MOST_LETTERS], command[:MOST_LETTERS])
+        for severity, first, last, ended, text, command in rows
+    ]
 
 
 def _series(connection: sqlite3.Connection, machine: int) -> Iterator[Series]:
@@ -168,10 +174,11 @@ def _series(connection: sqlite3.Connection, machine: int) -> Iterator[Series]:
     fresh = [row[0] for row in names if row[1] > last - _RESOURCE_SECONDS]
     for name in fresh[:MOST_SERIES]:
         rows = connection.execute(
-            "SELECT at, mean FROM minute WHERE machine_id = ? AND series = ? AND at > ? ORDER BY at",
+            "SELECT at, mean FROM minute WHERE machine_id = ? AND series = ? AND at > ? "
+            "ORDER BY at",
             (machine, name, last - _RESOURCE_SECONDS),
         )
-        yield Series(name[:500], unit_of(name), [(row[0], row[1]) for row in rows])
+        yield Series(name[:MOST_LETTERS], unit_of(name), [(row[0], row[1]) for row in rows])
 
 
 def unit_of(series: str) -> str:

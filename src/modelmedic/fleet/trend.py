@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from modelmedic.fleet.health import key_of
-from modelmedic.fleet.machines import DAY_SECONDS, GREY, RED, Known
+from modelmedic.fleet.machines import DAY_SECONDS, GREY, MOST_LETTERS, RED, Known
 
 MOST_DAYS = 366
 
@@ -94,7 +94,7 @@ def _causes(
             titles.setdefault(key, names[check][1])
     for key, by_day in sorted(seen.items(), key=lambda item: (-_installs(item[1]), item[0])):
         counts = tuple(len(by_day.get(day, ())) for day in range(last - first + 1))
-        yield CauseTrend(key[:500], titles[key][:500], counts, _installs(by_day))
+        yield CauseTrend(key[:MOST_LETTERS], titles[key][:MOST_LETTERS], counts, _installs(by_day))
 
 
 def _installs(by_day: dict[int, set[int]]) -> int:
