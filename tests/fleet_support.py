@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import random
 import sqlite3
 from dataclasses import dataclass, field
@@ -45,6 +46,8 @@ class Book:
     """A history that is written row by row, as the tables' contract says."""
 
     def __init__(self, path: Path | str = ":memory:") -> None:
+        if path != ":memory:":
+            os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))  # as the history wants it
         self.connection = sqlite3.connect(path, isolation_level=None)
         self.connection.row_factory = sqlite3.Row
         for text in MIGRATIONS:
@@ -159,6 +162,16 @@ def a_fact(random_: random.Random) -> Fact:
         packages=packages,
         files={"vae.pth": 507_609_880, "high_noise/model-1.safetensors": 9_989_160_536},
     )
+
+
+def one_run_each(random_: random.Random, count: int, is_sick, fact_of=a_fact) -> sqlite3.Connection:
+    """Return machines with one run each; ``is_sick(fact)`` makes x.one fail."""
+    book = Book()
+    for number in range(count):
+        machine, fact = book.machine(f"machine:{number:010x}"), fact_of(random_)
+        findings = [("x.one", "failed" if is_sick(fact) else "passed", {}), ("x.two", "passed", {})]
+        book.run(machine, book.install(machine), NOW, findings, environment=book.environment(fact))
+    return book.close()
 
 
 def a_fleet(

@@ -8,13 +8,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from modelmedic import rooms
-from modelmedic.cli.parsing import EXIT_OK, Commands
+from modelmedic.cli.parsing import EXIT_FAILED, EXIT_OK, Commands
 
 if TYPE_CHECKING:
     from modelmedic.history.store import History
 
 _FOLDER = "dashboard"  # in the state folder
 _DAYS = 30
+_NOTHING = """\
+There is no run in the history yet, so there is nothing to show.
+Next: modelmedic check, which stores its run; or take in reports of other machines: modelmedic \
+dashboard --import FOLDER"""
 
 
 def add(commands: Commands) -> None:
@@ -54,13 +58,14 @@ def _dashboard(options: argparse.Namespace) -> int:
     import sqlite3
 
     from modelmedic.errors import ModelmedicError
-    from modelmedic.history.store import History
 
     state = rooms.state_dir()
     try:
-        with History.open(state, is_read_only=not options.imported) as history:
+        with _opened(state, is_read_only=not options.imported) as history:
             if options.imported:
                 _import(history, options.imported)
+            if history.trouble:
+                print(history.trouble, file=sys.stderr)
             return _write(history, options)
     except sqlite3.Error as error:
         raise ModelmedicError(
@@ -68,11 +73,20 @@ def _dashboard(options: argparse.Namespace) -> int:
         ) from error
 
 
+def _opened(state: Path, *, is_read_only: bool) -> History:
+    """Return the history; one of an older version is brought up to date first."""
+    from modelmedic.history.store import History
+
+    history = History.open(state, is_read_only=is_read_only)
+    if not history.trouble or not is_read_only:
+        return history
+    history.close()
+    return History.open(state)
+
+
 def _import(history: History, paths: list[Path]) -> None:
     from modelmedic.text import counted, printable
 
-    if history.trouble:
-        print(history.trouble, file=sys.stderr)
     found = history.import_paths(paths)
     for each in found.refused[:20]:
         print(f"not taken: {printable(each.path)}: {each.why}", file=sys.stderr)
@@ -87,8 +101,8 @@ def _write(history: History, options: argparse.Namespace) -> int:
     from modelmedic.text import counted, printable, size
 
     if history.connection.execute("SELECT 1 FROM run LIMIT 1").fetchone() is None:
-        print(_nothing(history))
-        return EXIT_OK
+        print(_NOTHING)
+        return EXIT_FAILED if history.trouble else EXIT_OK
     history.connection.execute("BEGIN")  # one view of it, whatever a monitor writes meanwhile
     found = survey.survey(history.connection, now=history.clock(), days=options.days)
     room = rooms.load("reports", "dashboard")
@@ -100,12 +114,3 @@ def _write(history: History, options: argparse.Namespace) -> int:
     print(f"{room.verdict(found)} {counted(written.pages, 'page')}, {size(written.size_bytes)}.")
     print(printable(written.index))
     return EXIT_OK
-
-
-def _nothing(history: History) -> str:
-    trouble = f"{history.trouble}\n" if history.trouble else ""
-    return (
-        f"{trouble}There is no run in the history yet, so there is nothing to show.\n"
-        "Next: modelmedic check, which stores its run; or take in reports of other machines: "
-        "modelmedic dashboard --import FOLDER"
-    )

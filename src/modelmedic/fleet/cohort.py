@@ -6,6 +6,7 @@ import sqlite3
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import NamedTuple
 
 from modelmedic.fleet import features
@@ -203,7 +204,7 @@ def _tests(group: Contrast, there: features.Machines, level: float) -> Iterator[
         a, first, c, second = (each.bit_count() for each in sets)
         table = _Table(a, first, c, second)
         if _is_tellable(table, level):
-            yield _separator(table, sorted(alike, key=_plainness))
+            yield _separator(table, alike)
 
 
 def _is_tellable(table: _Table, level: float) -> bool:
@@ -216,25 +217,27 @@ def _is_tellable(table: _Table, level: float) -> bool:
 
 def _separator(table: _Table, alike: list[tuple[str, str]]) -> Separator:
     a, first, c, second = table
-    kind, feature = alike[0]
+    effect = a / first - c / second
+    (kind, feature), *others = sorted(alike, key=partial(_plainness, effect < 0))
     return Separator(
         kind=kind,
         feature=feature,
-        alike=tuple(words for _kind, words in alike[1 : _MOST_ALIKE + 1]),
+        alike=tuple(words for _kind, words in others[:_MOST_ALIKE]),
         sick_having=a,
         sick=first,
         healthy_having=c,
         healthy=second,
         p=p_value(a, first - a, c, second - c),
         q=1.0,
-        effect=a / first - c / second,
+        effect=effect,
         interval=(-1.0, 1.0),
     )
 
 
-def _plainness(named: tuple[str, str]) -> tuple[bool, int, str]:
-    """A version says more than that a package is there, and a series more than one number."""
-    return named[1].endswith((" installed", " there")), len(named[1]), named[1]
+def _plainness(is_lacking: bool, named: tuple[str, str]) -> tuple[bool, int, str]:
+    """Put first what says most: a version; of what is lacking, that it is not there at all."""
+    is_whole = named[1].endswith((" installed", " there"))
+    return is_whole != is_lacking, len(named[1]), named[1]
 
 
 def _bits(machines: Sequence[int]) -> int:

@@ -8,7 +8,7 @@ import sqlite3
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 _SERIES = re.compile(r"(\d+\.\d+)[.\w+-]")  # "2.4" of "2.4.1+cu121"
 _GIB = 1 << 30
@@ -17,6 +17,8 @@ _GIB = 1 << 30
 _MEMORY_GIB = (8, 16, 32, 64, 128, 256)
 _KEPT_BACK = 15 / 16
 _MOST_LETTERS = 200
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,19 @@ def of_machines(described: Mapping[int, Iterable[tuple[str, str, bool]]]) -> Mac
     return Machines(dict(features), dict(known))
 
 
+def table(text: str, kind: type[T]) -> dict[str, T]:
+    """Return a JSON table of a snapshot; what is none, or holds another kind, is left out."""
+    found = _loaded(text)
+    pairs = found.items() if isinstance(found, dict) else ()
+    return {name: value for name, value in pairs if type(value) is kind}
+
+
+def names(text: str) -> list[str]:
+    """Return a JSON list of names of a snapshot; what is none is empty."""
+    found = _loaded(text)
+    return [name for name in found if type(name) is str] if isinstance(found, list) else []
+
+
 def of_environment(row: Any, profile: str, modelmedic: str) -> Iterator[tuple[str, str, bool]]:
     """Yield kind and words of each feature of a machine; a kind that is not known yields nothing.
 
@@ -69,12 +84,12 @@ def of_environment(row: Any, profile: str, modelmedic: str) -> Iterator[tuple[st
         yield from _all("system", _system(system))
     if python:
         yield from _all("python", {f"Python {python}", *_series("Python", python)})
-        yield from _all("package", _packages(_loaded(packages)))
+        yield from _all("package", _packages(table(packages, str)))
     yield from _all("driver", _driver(driver))
-    yield from _all("gpu", _gpus(_loaded(gpus)))
+    yield from _all("gpu", _gpus(names(gpus)))
     if memory:
         yield from _all("memory", [_memory(memory)])
-    if sizes := _loaded(files):
+    if sizes := table(files, int):
         yield from _all("file", _files(sizes))
 
 
@@ -98,11 +113,11 @@ def _driver(text: str) -> set[str]:
     return {f"driver {text}", f"driver {text.partition('.')[0]}.x"}
 
 
-def _gpus(names: Any) -> set[str]:
-    if not names:
+def _gpus(cards: list[str]) -> set[str]:
+    if not cards:
         return {"no GPU"}
-    many = f"{len(names)} GPU{'s' if len(names) > 1 else ''}"
-    return {many, *(f"GPU {name}" for name in names)}
+    many = f"{len(cards)} GPU{'s' if len(cards) > 1 else ''}"
+    return {many, *(f"GPU {name}" for name in cards)}
 
 
 def _memory(count_bytes: int) -> str:
@@ -113,8 +128,8 @@ def _memory(count_bytes: int) -> str:
     return f"memory {sizes[-1]} GiB or more" + (f", under {above[0]}" if above else "")
 
 
-def _packages(packages: Any) -> Iterator[str]:
-    for name, version in packages.items() if isinstance(packages, dict) else ():
+def _packages(packages: Mapping[str, str]) -> Iterator[str]:
+    for name, version in packages.items():
         yield f"{name} installed"
         yield f"{name} {version}"
         yield from _series(name, version)
@@ -122,8 +137,8 @@ def _packages(packages: Any) -> Iterator[str]:
             yield f"{name} built as +{version.partition('+')[2]}"
 
 
-def _files(sizes: Any) -> Iterator[str]:
-    for name, count in sizes.items() if isinstance(sizes, dict) else ():
+def _files(sizes: Mapping[str, int]) -> Iterator[str]:
+    for name, count in sizes.items():
         yield f"{name} there"
         yield f"{name} of {count:,} bytes"
 

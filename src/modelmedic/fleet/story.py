@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from modelmedic.fleet.features import snapshots
+from modelmedic.fleet.features import names, snapshots, table
 from modelmedic.fleet.health import Health
 from modelmedic.fleet.machines import GREY, MOST_LETTERS, RED, Run
 
@@ -126,9 +125,10 @@ def _changes(connection: sqlite3.Connection, before: Run, after: Run) -> tuple[s
         if old[name] != new[name]
     ]
     if old["gpus"] != new["gpus"]:
-        told.append(f"GPUs: {old['gpus'][:MOST_LETTERS]} → {new['gpus'][:MOST_LETTERS]}")
-    for column in ("packages", "files"):
-        told += _differences(_loaded(old[column]), _loaded(new[column]))
+        cards = [", ".join(names(row["gpus"])) or "none" for row in (old, new)]
+        told.append(f"GPUs: {cards[0]} → {cards[1]}")
+    told += _differences(table(old["packages"], str), table(new["packages"], str))
+    told += _differences(table(old["files"], int), table(new["files"], int))
     left = len(told) - _MOST_CHANGES
     return tuple(told[:_MOST_CHANGES] + ([f"and {left} more"] if left > 0 else []))
 
@@ -166,12 +166,12 @@ def _alerts(connection: sqlite3.Connection, machine: int) -> list[Alert]:
 
 
 def _series(connection: sqlite3.Connection, machine: int) -> Iterator[Series]:
-    names = connection.execute(
+    known = connection.execute(
         "SELECT series, max(at) FROM minute WHERE machine_id = ? GROUP BY series ORDER BY series",
         (machine,),
     ).fetchall()
-    last = max((row[1] for row in names), default=0)
-    fresh = [row[0] for row in names if row[1] > last - _RESOURCE_SECONDS]
+    last = max((row[1] for row in known), default=0)
+    fresh = [row[0] for row in known if row[1] > last - _RESOURCE_SECONDS]
     for name in fresh[:MOST_SERIES]:
         rows = connection.execute(
             "SELECT at, mean FROM minute WHERE machine_id = ? AND series = ? AND at > ? "
@@ -199,29 +199,12 @@ def _environment(connection: sqlite3.Connection, runs: list[Run]) -> Mapping[str
     row = snapshots(connection, [digest] if digest else []).get(digest or "")
     if row is None:
         return {}
-    gpus = _list(row["gpus"])
     return {
         "System": row["system"],
         "Target Python": row["python"] or "none",
         "NVIDIA driver": row["driver"] or "none",
-        "GPUs": ", ".join(str(name) for name in gpus) or "none",
+        "GPUs": ", ".join(names(row["gpus"])) or "none",
         "Memory": row["memory_bytes"],
-        "packages": _loaded(row["packages"]),
-        "files": _loaded(row["files"]),
+        "packages": table(row["packages"], str),
+        "files": table(row["files"], int),
     }
-
-
-def _loaded(text: str) -> dict[str, Any]:
-    try:
-        found = json.loads(text)
-    except (ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def _list(text: str) -> list[Any]:
-    try:
-        found = json.loads(text)
-    except (ValueError, RecursionError):
-        return []
-    return found if isinstance(found, list) else []
