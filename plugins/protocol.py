@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
+import time
 from typing import Any
 
 import pytest
@@ -73,6 +75,7 @@ class Protocol:
         self.config = config
         self.examination = found
         self.generation = 0  # of the install, before the check at hand was judged
+        self._began = (0.0, 0.0)  # the check at hand: time of day, and of a clock that never jumps
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> Any:
@@ -94,6 +97,7 @@ class Protocol:
     ) -> tuple[list[pytest.TestReport], list[Phase]]:
         """Return the reports of one check, and the phases of the attempt that counts."""
         judged = _judged(item)
+        self._began = (time.time(), time.perf_counter())
         self.examination.names[judged.nodeid] = judged.check
         stopped = self._not_judged(item, judged)
         if stopped is not None:
@@ -294,7 +298,11 @@ class Protocol:
         reports = [report for _call, report in phases]
         deciding = next((r for r in reports if r.failed or r.skipped), None)
         deciding = deciding or next((r for r in reports if r.when == "call"), reports[0])
+        began, began_counter = self._began
+        spent = round(time.perf_counter() - began_counter, 4)
+        finding = dataclasses.replace(finding, seconds=spent)
         vars(deciding)["modelmedic"] = finding.to_json()  # crosses xdist with the report
+        vars(deciding)["modelmedic_began"] = began  # who reports knows when the run began
         healer = self.config.pluginmanager.get_plugin("modelmedic:healer")
         if healer is not None and finding.attempts:
             vars(deciding)["modelmedic_plans"] = healer.planned

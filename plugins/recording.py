@@ -114,7 +114,7 @@ class Recording:
         """Add the finding that a report carries, once per check; mask what others will write."""
         self._judged.add(report.nodeid)
         told: dict[str, Any] | None = getattr(report, "modelmedic", None)
-        finding = self._finding(told) if told is not None else self._of_stranger(report)
+        finding = self._finding(told, report) if told is not None else self._of_stranger(report)
         if report.longrepr is not None or report.sections:  # most have nothing to mask
             self._mask(report, finding if told is not None or report.when != "teardown" else None)
         if finding is not None:
@@ -164,9 +164,12 @@ class Recording:
         reason = report.longreprtext.strip().rpartition("\n")[2].removeprefix("E").strip()
         return broken_off(report.nodeid, reason, self._told.get(report.nodeid))
 
-    def _finding(self, told: dict[str, Any]) -> Finding:
+    def _finding(self, told: dict[str, Any], report: pytest.TestReport) -> Finding:
         tried = tuple(Attempt(**attempt) for attempt in told["attempts"])
-        return self._advised(Finding(**{**told, "attempts": tried}))
+        began: float | None = getattr(report, "modelmedic_began", None)
+        if began is not None:  # a worker on another machine may have another time of day
+            began = round(max(0.0, began - self.examination.started_at), 3)
+        return self._advised(Finding(**{**told, "attempts": tried, "started": began}))
 
     def _advised(self, finding: Finding) -> Finding:
         return attempts.advised(finding, self.examination.context.command)

@@ -6,13 +6,14 @@ import base64
 import functools
 import hashlib
 import html
+import itertools
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from modelmedic import attempts
+from modelmedic import attempts, inventory_rows, sparkline, timeline
 from modelmedic.findings import Outcome
 from modelmedic.summary import record_verdict
 from modelmedic.text import counted, duration, fact, size, visible
@@ -55,6 +56,9 @@ _EXITS = {
 
 _BAD = frozenset({Outcome.FAILED.value, Outcome.UNKNOWN.value})
 _PLAIN = {None: "none", True: "yes", False: "no"}
+_MOST_TEXT = 2000  # characters of one text on the page; report.json has all of it
+_MOST_CODES = 20  # commands in one text; more is no sentence of ours
+_MOST_AREA = 60
 
 # What goes round pytest-html's part; `str.format` is enough for it.
 _HEAD = """\
@@ -71,14 +75,18 @@ _AFTER = """
 </div>
 </details>
 """
+# A button of pytest-html that is hidden in a finished report; the policy forbids it, and a browser
+# would complain of it.
+_INLINE = b' onclick="location.reload()"'
 _SCRIPT = re.compile(rb"<script>(.*?)</script>", re.DOTALL)
 _BODY = re.compile(rb"<body[^>]*>")
 
 
 def render(record: Mapping[str, Any]) -> str:
-    """Return a whole HTML page for one run record; it has no script at all."""
+    """Return a whole HTML page for one run record; its only script filters the findings."""
+    policy = _policy([_script().encode()])
     return _encodable(
-        _template("page.html.j2").render(block=block(record), record=record, policy=_policy(()))
+        _template("page.html.j2").render(block=block(record), record=record, policy=policy)
     )
 
 
@@ -90,7 +98,7 @@ def on_top_of(below: bytes, record: Mapping[str, Any]) -> tuple[bytes | memoryvi
 
     Bytes, and views of them: the page of a long run is large, and text would be many copies of it.
     """
-    scripts = [match.group(1) for match in _SCRIPT.finditer(below)]
+    scripts = [match.group(1) for match in _SCRIPT.finditer(below)] + [_script().encode()]
     policy = _encoded(_HEAD.format(html.escape(_policy(scripts))))
     opening = _BODY.search(below)
     start, rest = opening.span() if opening is not None else (0, 0)
@@ -99,19 +107,38 @@ def on_top_of(below: bytes, record: Mapping[str, Any]) -> tuple[bytes | memoryvi
         footer = rest
     view = memoryview(below)
     return (
-        below[:start].replace(b"</head>", policy + b"</head>", 1),
+        below[:start]
+        .replace(b"<html>", b'<html lang="en">', 1)
+        .replace(b"</head>", policy + b"</head>", 1),
         view[start:rest],
         _encoded(block(record)),
         _encoded(_BEFORE.format(counted(len(record["findings"]), "check"))),
-        view[rest:footer],
+        *_without(_INLINE, below, rest, footer),
         _encoded(_AFTER),
         view[footer:],
     )
 
 
+def _without(words: bytes, page: bytes, start: int, end: int) -> tuple[memoryview, memoryview]:
+    """Return a part of a page in two views, without the first of these words in it."""
+    view = memoryview(page)
+    place = page.find(words, start, end)
+    return (
+        (view[start:place], view[place + len(words) : end])
+        if place >= 0
+        else (view[start:end], view[:0])
+    )
+
+
 def block(record: Mapping[str, Any]) -> str:
-    """Return the block alone: a style element and one section, every value escaped."""
-    findings = [{**finding, "anchor": f"mm-{n}"} for n, finding in enumerate(record["findings"], 1)]
+    """Return the block alone: a style, one section, a script; every value escaped and clipped."""
+    findings = [
+        {**finding, "anchor": f"mm-{n}", "place": finding["area"][:_MOST_AREA]}
+        for n, finding in enumerate(record["findings"], 1)
+    ]
+    for finding in findings:
+        is_repaired = finding["outcome"] == "healed" and _with_attempts([finding], planned=False)
+        finding["has_article"] = finding["outcome"] in _BAD or bool(is_repaired)
     groups = {outcome.value: [] for outcome in _ORDER}  # type: dict[str, list[dict[str, Any]]]
     waiting: dict[str, list[dict[str, Any]]] = {}
     for finding in findings:
@@ -140,8 +167,28 @@ def block(record: Mapping[str, Any]) -> str:
         duration=duration,
         counted=counted,
         attempts=attempts,
+        areas=sorted({finding["place"] for finding in findings}),
+        timeline=timeline.of(findings, record["duration_seconds"]),
+        charts=list(_charts(record.get("resources", {}))),
+        inventory=inventory_rows.of(record["environment"].get("inventory")),
+        first=_first,
+        script=_markup(_script()),
     )
     return rendered
+
+
+def _charts(resources: Mapping[str, Any]) -> Iterator[dict[str, str]]:
+    """Yield what is shown of each quantity: its name, what it did in words, its chart."""
+    for series in itertools.islice(resources.values(), 12):
+        points = [point for point in series["points"] if len(point) == 2]  # noqa: PLR2004 - a pair
+        name, unit = series["name"], series["unit"]
+        low, high = (0.0, 100.0) if unit == "%" else (None, None)
+        drawing = sparkline.svg(points, label=name, unit=unit, low=low, high=high)
+        yield {"name": name, "told": sparkline.words(points, unit), "drawing": drawing}
+
+
+def _first(items: Iterable[Any], most: int) -> list[Any]:
+    return list(itertools.islice(items, most))
 
 
 def _verdict(record: Mapping[str, Any]) -> tuple[str, str]:
@@ -184,7 +231,10 @@ def _policy(scripts: list[bytes] | tuple[()]) -> str:
     lines = (text.replace(b"\r\n", b"\n").replace(b"\r", b"\n") for text in scripts)
     hashes = [base64.b64encode(hashlib.sha256(text).digest()) for text in lines]
     allowed = " ".join(f"'sha256-{digest.decode()}'" for digest in hashes) or "'none'"
-    return f"default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src {allowed}"
+    return (
+        f"default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src {allowed}; "
+        "form-action 'none'; base-uri 'none'"
+    )
 
 
 def _encoded(text: str) -> bytes:
@@ -196,10 +246,43 @@ def _encodable(page: str) -> str:
 
 
 def _shown(value: Any) -> Any:
-    """Return a value for the page; what cannot be seen in text is shown as its escape."""
+    """Return a value for the page: clipped; what cannot be seen in text is shown as its escape."""
+    if isinstance(value, list | dict | tuple):
+        value = str(value)
     if type(value) is str:  # markup is a subclass, and ours
-        return visible(value)
+        return visible(_clipped(value))
     return _PLAIN.get(value, value) if value is None or type(value) is bool else value
+
+
+def _coded(value: Any) -> Any:
+    """Return a text with what stands between backticks as code, the rest escaped."""
+    parts = str(_shown(value)).split("`")
+    if len(parts) % 2 == 0 or len(parts) > 2 * _MOST_CODES:
+        return value
+    code = _markup("<code>{}</code>")
+    shown = (
+        code.format(part) if n % 2 else _markup("{}").format(part) for n, part in enumerate(parts)
+    )
+    return _markup("").join(shown)
+
+
+def _clipped(text: str) -> str:
+    left = len(text) - _MOST_TEXT
+    if left <= 0:
+        return text
+    return f"{text[:_MOST_TEXT]}... ({counted(left, 'more character')}; report.json has them)"
+
+
+@functools.cache
+def _script() -> str:
+    """Return our one script, as it stands in the page."""
+    return (_TEMPLATES / "block.js").read_text(encoding="utf-8")
+
+
+def _markup(text: str) -> Any:
+    import markupsafe
+
+    return markupsafe.Markup(text)  # noqa: S704 - our own file
 
 
 def _moment(value: str) -> str:
@@ -220,6 +303,7 @@ def _template(name: str) -> Any:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["coded"] = _coded
     environment.filters["moment"] = _moment
     environment.filters["fact"] = lambda item: fact(*item)
     return environment.get_template(name)

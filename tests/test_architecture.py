@@ -64,6 +64,9 @@ LAYERS = (
         "summary",
         "support",
         "sparkline",
+        "resource_log",
+        "timeline",
+        "inventory_rows",
         "endings",
         "runs",
         "reliability",  # its engine runs the checks, and reads their record

@@ -67,6 +67,7 @@ class Examination:
     findings: list[Finding] = field(default_factory=list)
     plans: list[dict[str, Any]] = field(default_factory=list)  # of --heal=plan, as JSON values
     healable: set[str] = field(default_factory=set)  # checks that name a recovery
+    resources: dict[str, Any] = field(default_factory=dict)  # series of the run record, by key
     notes: list[str] = field(default_factory=list)  # sentences for the end of the run
     exit_code: int | None = None
 

@@ -69,7 +69,11 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """The recorded result of one check. Keys are frozen by the run record's schema."""
+    """The recorded result of one check. Keys are frozen by the run record's schema.
+
+    ``started`` is in seconds after the run began, ``seconds`` how long the check took with all that
+    was tried on it; None when it was not judged.
+    """
 
     check: str
     nodeid: str
@@ -85,6 +89,8 @@ class Finding:
     blocked_by: str | None = None
     facts: dict[str, Any] = field(default_factory=dict)
     attempts: tuple[Attempt, ...] = ()
+    started: float | None = None
+    seconds: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the finding as plain JSON values, in the order of its fields."""

@@ -80,6 +80,7 @@ class Recorder:
             "root_causes": root_causes(findings),
             "findings": findings,
             "environment": _clean(environment(found), self._mask),
+            **_resources(found),
         }
         record = {**_clean(top, self._mask), **rest}
         write_json(self._folder / NAME, record, is_private=False)
@@ -111,6 +112,7 @@ def run_record(found: Examination, *, exit_code: int | None) -> dict[str, Any]:
         "root_causes": root_causes(findings),
         "findings": findings,
         "environment": environment(found),
+        **_resources(found),
     }
 
 
@@ -138,6 +140,10 @@ def _top(found: Examination, exit_code: int | None) -> dict[str, Any]:
         "counts": counts(finding.outcome for finding in found.findings),
         "exit_code": exit_code,
     }
+
+
+def _resources(found: Examination) -> dict[str, Any]:
+    return {"resources": dict(found.resources)} if found.resources else {}
 
 
 def counts(outcomes: Iterable[str]) -> dict[str, int]:

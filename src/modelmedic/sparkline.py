@@ -47,19 +47,30 @@ def svg(
     told = [value for part in parts for _at, value in part]
     name, words = html.escape(_clipped(label)), html.escape(_summary(told, unit))
     drawn = _path(parts, told, (width, height), (low, high)) if told else ""
-    line = f'<path class="mm-spark-line" d="{drawn}"/>' if drawn else ""
+    line = (
+        f'<path vector-effect="non-scaling-stroke" class="mm-spark-line" d="{drawn}"/>'
+        if drawn
+        else ""
+    )
     return (
         f'<svg class="mm-spark" role="img" width="{width:d}" height="{height:d}" '
         f'viewBox="0 0 {width:d} {height:d}" fill="none" stroke="currentColor" stroke-width="1.5" '
-        f'stroke-linejoin="round" stroke-linecap="round"><title>{name}</title>'
-        f"<desc>{words}</desc>{line}</svg>"
+        f'preserveAspectRatio="none" stroke-linejoin="round" stroke-linecap="round">'
+        f"<title>{name}</title><desc>{words}</desc>{line}</svg>"
     )
+
+
+def words(points: Iterable[Sequence[float | None]], unit: str = "") -> str:
+    """Return what the chart of these points says, for whoever does not see it."""
+    return _summary([value for part in _parts(points) for _at, value in part], unit)
 
 
 def amount(value: float, unit: str) -> str:
     """Return a value with its unit as people read it: "1.5 GiB", "3.0 MiB/s", "42 %"."""
     if unit in {"bytes", "bytes/s"} and abs(value) < _MOST_DIGITS:
         return size(value) + unit.removeprefix("bytes")
+    if unit == "%":
+        value = round(value, 1)
     is_plain = 100 <= abs(value) < _MOST_DIGITS or value == 0  # noqa: PLR2004 - tenths do not matter there
     number = f"{value:,.0f}" if is_plain else f"{value:.3g}"
     return f"{number} {_clipped(unit)}".strip()

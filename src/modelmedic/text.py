@@ -6,6 +6,7 @@ import re
 import sys
 
 _STEP = 1024
+_MOST = 10**18  # seconds or bytes; more was never measured
 _MAX_NAME = 300  # a name longer than any file system allows is shown cut
 # Characters that no reader sees, or that turn text round. Source: Unicode categories Cc (but tab
 # and newline), Cs, and the default-ignorable part of Cf.
@@ -60,6 +61,8 @@ def fact(name: str, value: object) -> tuple[str, object]:
     words, _, unit = name.rpartition("_")
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if not words or not is_number or unit not in {"bytes", "seconds"}:
+        return name.replace("_", " "), value
+    if not abs(value) < _MOST:  # type: ignore[arg-type]  # nan, infinite, or nonsense
         return name.replace("_", " "), value
     told = f"{value:,} bytes" if unit == "bytes" else duration(float(value))  # type: ignore[arg-type]
     return words.replace("_", " "), told
