@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from modelmedic import __version__, rooms
-from modelmedic.cli import bundle, history, monitor, profile, report, scan, undo
+from modelmedic.cli import bundle, dashboard, history, monitor, profile, report, scan, undo
 from modelmedic.cli.parsing import (
     EXIT_FAILED,
     EXIT_INTERRUPTED,
@@ -31,7 +31,10 @@ __all__ = [
 ]
 
 _PYTEST_COMMANDS = {"check": [], "plan": ["--heal=plan"], "heal": ["--heal"]}
-_COMMANDS = (undo, history, report, monitor, bundle, profile, scan)  # in the order of --help
+_COMMANDS = (  # in the order of --help
+    *(undo, history, report, monitor, bundle, dashboard),
+    *(profile, scan),
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
