@@ -191,7 +191,8 @@ def finish_errors(series: Series) -> dict[str, float | None]:
         ):  # fmt: skip
             off[name] += [] if end is None else [abs(end - ends) / (ends - now)]
     return {name: statistics.median(each) if each else None for name, each in off.items()} | {
-        "told": len(off["ours"]), "looks": len(series.points)
+        "told": len(off["ours"]),
+        "looks": len(series.points),
     }
 
 

@@ -90,7 +90,8 @@ def _built(
 
 
 def steady_fill(draw: random.Random) -> Series:
-    begin, takes, noise = draw.uniform(0.2, 0.6), draw.uniform(0.5, 2.5) * _HOUR, draw.uniform(0, 0.01)
+    begin, noise = draw.uniform(0.2, 0.6), draw.uniform(0, 0.01)
+    takes = draw.uniform(0.5, 2.5) * _HOUR
     quiet = draw.uniform(0, 1800)
     rate = (1 - begin) / takes
     return _built("steady fill", "disk_full", 4, 5,
@@ -160,7 +161,8 @@ def noise_only(draw: random.Random) -> Series:
 def wandering(draw: random.Random) -> Series:
     """Wanders about a level, as the memory of a machine that is used."""
     state = {"off": 0.0}
-    level, noise, keep = draw.uniform(0.4, 0.8), draw.uniform(0.001, 0.006), draw.uniform(0.99, 0.999)
+    level, noise = draw.uniform(0.4, 0.8), draw.uniform(0.001, 0.006)
+    keep = draw.uniform(0.99, 0.999)
 
     def value(_at: float) -> float:
         state["off"] = keep * state["off"] + draw.gauss(0, noise)
@@ -181,7 +183,8 @@ def load_then_plateau(draw: random.Random) -> Series:
 
 def log_rotation(draw: random.Random) -> Series:
     """Logs grow until they are rotated away."""
-    low, high, period = draw.uniform(0.3, 0.5), draw.uniform(0.6, 0.9), draw.uniform(0.5, 4) * _HOUR
+    low, high = draw.uniform(0.3, 0.5), draw.uniform(0.6, 0.9)
+    period = draw.uniform(0.5, 4) * _HOUR
     return _built("log rotation", "disk_full", 14, 10,
                   lambda at: low + (high - low) * (at % period) / period
                   + draw.gauss(0, 0.001))  # fmt: skip
@@ -189,7 +192,8 @@ def log_rotation(draw: random.Random) -> Series:
 
 def download_that_ends(draw: random.Random) -> Series:
     """A download that nobody announced, and that fits."""
-    begin, amount, takes = draw.uniform(0.1, 0.3), draw.uniform(0.2, 0.6), draw.uniform(0.1, 2) * _HOUR
+    begin, amount = draw.uniform(0.1, 0.3), draw.uniform(0.2, 0.6)
+    takes = draw.uniform(0.1, 2) * _HOUR
     start = draw.uniform(300, 3600)
     return _built("download that ends", "disk_full", 5, 5,
                   lambda at: begin + amount * min(1, max(0, (at - start) / takes)))  # fmt: skip
@@ -197,7 +201,8 @@ def download_that_ends(draw: random.Random) -> Series:
 
 def announced_download(draw: random.Random) -> Series:
     """The same, announced."""
-    begin, amount, takes = draw.uniform(0.1, 0.3), draw.uniform(0.2, 0.6), draw.uniform(0.1, 2) * _HOUR
+    begin, amount = draw.uniform(0.1, 0.3), draw.uniform(0.2, 0.6)
+    takes = draw.uniform(0.1, 2) * _HOUR
     return _built("the same, announced", "disk_full", 3, 5,
                   lambda at: begin + amount * min(1, at / takes), int(amount * _FULL))  # fmt: skip
 
