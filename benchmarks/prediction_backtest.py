@@ -208,7 +208,8 @@ def _print(rows: dict[str, dict[str, Row]], downloads: dict[str, dict[str, float
                   f"{_percent(figures['false_alarm_ratio']):>13} "
                   f"{figures['false_alarms_per_day']:6.1f}")  # fmt: skip
     for name, found in downloads.items():
-        print(f"{name}: told at {found.pop('told')} of {found.pop('looks')} looks; the end is off by "
+        print(f"{name}: told at {found.pop('told')} of {found.pop('looks')} looks; the end is off "
+              "by "
               + ", ".join(f"{_percent(value)} ({method})" for method, value in found.items())
               + " of what is left (median)")  # fmt: skip
 

@@ -95,7 +95,8 @@ def steady_fill(draw: random.Random) -> Series:
     quiet = draw.uniform(0, 1800)
     rate = (1 - begin) / takes
     return _built("steady fill", "disk_full", 4, 5,
-                  lambda at: begin + rate * max(0.0, at - quiet) + draw.gauss(0, noise))  # fmt: skip
+                  lambda at: begin + rate * max(0.0, at - quiet)
+                  + draw.gauss(0, noise))  # fmt: skip
 
 
 def bursty_fill(draw: random.Random) -> Series:

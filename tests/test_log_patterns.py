@@ -266,6 +266,16 @@ def test_everything_is_masked_before_it_leaves():
     assert "No space left on device" in shown
 
 
+def test_colours_hide_no_secret_and_no_failure():
+    line = f"\x1b[31mOSError\x1b[0m: \x1b[1mNo space\x1b[0m left on device \x1b[32m{SECRET}\x1b[0m"
+    split = f"OSError: No space left on device {SECRET[:9]}\x1b[0m{SECRET[9:]}"
+    for text in (line, split):
+        (issue,) = fed([text])
+        assert issue.failure_id == "no-space-on-model-disk"
+        assert SECRET[3:8] not in issue.what
+        assert SECRET[10:] not in issue.what
+
+
 def test_a_secret_at_the_cut_is_masked_first():
     line = (
         "OSError: No space left on device " + "x" * (log_patterns._MOST_SHOWN - 50) + f" {SECRET}"
@@ -307,9 +317,9 @@ def test_its_memory_is_bounded_whatever_comes():
             line = LogLine(f"/logs/{number % 300}", f"ERROR {words}", 1e9 + number)
             patterns.add(line)
 
-    go(1500)
+    go(400)
     tracemalloc.start()
-    go(2000)
+    go(500)
     grown, _peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert grown < 1 << 20

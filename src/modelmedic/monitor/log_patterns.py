@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections import OrderedDict, deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from modelmedic.monitor import signatures
@@ -53,6 +53,11 @@ _ERROR = re.compile(
 )
 _HEAD_CHARS = 120  # where a level stands
 
+# A colour stands before and behind what it colours, and in the midst of a token would hide it.
+# Source: ECMA-48, control sequences, operating system commands, and escapes of two letters.
+_ESCAPES = re.compile(
+    "\x1b(?:\\[[0-?]{0,64}[ -/]{0,8}[@-~]|\\][^\x07\x1b]{0,2000}(?:\x07|\x1b\\\\)?|[@-Z^_\\\\])"
+)
 _MARKS = (
     (re.compile(r"https?://[^\s'\"<>]{1,500}"), "<url>"),
     (re.compile(r"(?:[A-Za-z]:)?(?:[\\/][\w.+@~-]{1,100}){2,30}[\\/]?"), "<path>"),
@@ -106,6 +111,8 @@ class Patterns:
 
     def add(self, line: LogLine) -> PotentialIssue | None:
         """Take a line, those of one log in their order; return what it shows."""
+        if "\x1b" in line.text:
+            line = replace(line, text=_ESCAPES.sub("", line.text))
         joined = self._joiner.add(line)
         return None if joined is None else self._judged(joined)
 

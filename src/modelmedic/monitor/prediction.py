@@ -199,8 +199,9 @@ class Predictor:
             return None
         if gap / likely > min(self.kind.horizon_seconds, self.kind.reach_windows * slope.seconds):
             return None
-        arrivals = (max(now, at + gap / speed) for speed in (fast, likely, slow))
-        return Forecast(value, self.limit, slope, *arrivals, now=now, record=str(window.record))
+        early, expected, late = (max(now, at + gap / speed) for speed in (fast, likely, slow))
+        told = str(window.record)
+        return Forecast(value, self.limit, slope, early, expected, late, now, told)
 
     def _of_announced(
         self, value: float, now: float, announced: Sequence[Announced]
