@@ -259,18 +259,19 @@ def test_nothing_is_lost_while_a_thread_writes_and_rotates(tmp_path):
                 for number in range(start, start + 300):
                     stream.write(f"{number}\n")
                     stream.flush()
-            if start % 1500 == 0:  # at most one between two looks is what can be followed
-                turned.clear()
+            if start % 1500 == 0:
                 path.rename(path.with_suffix(f".{start}"))
                 path.write_text("")
-                turned.wait(5)
+                for _ in range(2):  # one rotation between two looks is what can be followed
+                    looked.clear()
+                    looked.wait(30)
 
-    turned = threading.Event()
+    looked = threading.Event()
     writer = threading.Thread(target=write)
     writer.start()
     while writer.is_alive():
         found += texts(tail)
-        turned.set()
+        looked.set()
     writer.join()
     found += texts(tail)
     assert len(set(found)) == len(found)
