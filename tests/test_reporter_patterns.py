@@ -85,6 +85,13 @@ def test_an_outcome_that_changes_to_and_fro_flaps_and_a_lasting_one_does_not(pas
     assert "changed between passed and wrong 7 times in the newest 12 runs" in pattern.text
 
 
+def test_what_flapped_long_ago_and_has_settled_does_not_flap(past):
+    for number in range(40):
+        outcome = "failed" if number in {1, 3, 5} else "passed"
+        past.store(60 - number, [finding("n.flap", outcome)])
+    assert found(past, "flaps") == []
+
+
 def store_pairs(past, pairs, runs):
     for number in range(runs):
         names = ("a", "b") if number in pairs else ("c",) if number % 4 == 0 else ()

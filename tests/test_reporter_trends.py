@@ -161,6 +161,7 @@ def test_a_disk_whose_monitor_has_stopped_is_not_forecast(past):
 def test_a_recovery_that_rarely_works_is_named_once_its_interval_says_so(past):
     past.store(0, _HEALTHY)
     past.heal("refetch", "healed", "failed")
+    past.heal("unsure", "healed", *["not healed"] * 5)  # up to 58 %
     assert not report(past).suggestions
     past.heal("relink", "healed", *["not healed"] * 8)
     (text,) = report(past).suggestions
