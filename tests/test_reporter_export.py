@@ -106,6 +106,9 @@ def hostile(past):
             key=name, severity=name, text=name, first_at=NOW + number, last_at=NOW
         )
         past.history.add_component_metrics([(NOW, name, name, 1, 1, 1, None, float("inf"))])
+    past.history.add_alert(
+        key="long", severity="warning", text="y" * 10_000_000, first_at=NOW, last_at=NOW
+    )
     for ending in "ab":  # names that meet when they are cut
         past.heal("x" * 300 + ending, "healed")
     return past

@@ -136,7 +136,7 @@ def machine_is_silent(seen: Evidence) -> Iterator[str]:
     """A machine has not reported for three times as long as it used to take."""
     where, values = seen.scope.of_machines("id")
     for machine_id, name, last in seen.connection.execute(
-        "SELECT id, coalesce(nullif(label, ''), name), last_seen FROM machine "  # noqa: S608 - no value is in it
+        "SELECT id, name, last_seen FROM machine "  # noqa: S608 - no value is in it
         f"WHERE last_seen < ? {where} ORDER BY last_seen",
         [seen.now - LEAST_SILENT_DAYS * DAY, *values],
     ).fetchall():
