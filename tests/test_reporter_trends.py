@@ -6,6 +6,7 @@ import random
 
 import pytest
 from reporter_support import DAY, NOW, Past, finding, inventory
+from support import CHECKOUT
 
 from modelmedic import HealthReporter
 from modelmedic.reporter import trends
@@ -165,9 +166,11 @@ def test_a_recovery_that_rarely_works_is_named_once_its_interval_says_so(past):
     past.heal("refetch", "healed", "failed")
     past.heal("unsure", "healed", *["not healed"] * 5)  # up to 58 %
     assert not report(past).suggestions
-    past.heal("relink", "healed", *["not healed"] * 8)
+    past.heal("refetch_model_file", "healed", *["not healed"] * 8)
     (text,) = report(past).suggestions
-    assert text.startswith("relink worked 1 of 9 times (95 % interval 3% to 45%).")
+    assert text.startswith("refetch_model_file worked 1 of 9 times (95 % interval 3% to 45%).")
+    anchor = text.partition("docs/checks.md#")[2].split()[0]
+    assert f'<a id="{anchor}"></a>' in (CHECKOUT / "docs/checks.md").read_text("utf-8")
 
 
 def test_a_machine_that_stopped_reporting_is_named_by_its_stand_in(past):

@@ -128,7 +128,7 @@ def recovery_rarely_works(seen: Evidence) -> Iterator[str]:
             yield (
                 f"{printable(each.recovery)} worked {each.healed} of {each.tries} times (95 % "
                 f"interval {low:.0%} to {high:.0%}). Do what it does by hand, or leave it out: "
-                f"docs/checks.md#{printable(each.recovery)} says what it changes."
+                f"docs/checks.md#{printable(each.recovery).replace('_', '-')} says what it changes."
             )
 
 
