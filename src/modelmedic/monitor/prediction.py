@@ -27,7 +27,7 @@ _LEAST_JUDGED_POINTS = 8  # to forecast something that is judged, but not told
 # How far ahead a forecast is judged, in parts of its window: far enough that "it stays" is wrong
 # when there is a trend, near enough to be judged before the disk is full.
 _AHEAD_RATIO = 1 / 4
-REACH_WINDOWS = 4.0
+_MOST_UNSURE = 3.0  # the latest arrival is at most this many times as far away as the likely one
 _STILL_MOVING_RATIO = 1 / 3  # of the slope, that the last third must still have
 _FAR = 3.0  # times as far as is told: no slope is computed for what is further away
 _SLACK_RATIO, _SLACK_BYTES = 0.05, 64 << 20  # of an announced download: logs, other programs
@@ -39,11 +39,13 @@ class Window:
 
     Args:
         bucket_seconds: Length of a span.
+        reach_windows: How far ahead is told, in lengths of the window.
     """
 
-    __slots__ = ("_bucket", "_ends", "bucket_seconds", "points", "record", "slope")
+    __slots__ = ("_bucket", "_ends", "_far_windows", "bucket_seconds", "points", "record", "slope")
 
-    def __init__(self, bucket_seconds: float) -> None:
+    def __init__(self, bucket_seconds: float, reach_windows: float = 2.0) -> None:
+        self._far_windows = _FAR * reach_windows
         self.bucket_seconds = bucket_seconds
         self.points: deque[tuple[float, float]] = deque(maxlen=POINTS)
         self.record = TrackRecord()
@@ -88,7 +90,7 @@ class Window:
         self._bucket.clear()
         self.points.append((at, value))
         self.record.settle(at, value)
-        slope = _slope_towards(self.points, limit)
+        slope = _slope_towards(self.points, limit, self._far_windows)
         if slope is not None:
             self._note(slope, at, value)
         self.slope = slope if slope and _is_told(slope, self.points) else None
@@ -99,7 +101,8 @@ class Window:
         rate = (value - before) / (at - before_at) if at > before_at else 0.0
         self.record.note(
             at + ahead,
-            slope.intercept_at(at + ahead),
+            from_line=slope.intercept_at(at + ahead),
+            from_value=value + slope.per_second * ahead,
             stays=value,
             lately=_thirds(self.points)[-1][1],
             rate=value + rate * ahead,
@@ -122,7 +125,9 @@ class Predictor:
         self.series = series
         self.limit = limit
         self.subject = subject or series
-        self._windows = tuple(Window(each) for each in self.kind.bucket_seconds)
+        self._windows = tuple(
+            Window(each, self.kind.reach_windows) for each in self.kind.bucket_seconds
+        )
         self._turns = TurningPoints()
         self._value: float | None = None
         self._since: float | None = None  # when the present row of forecasts began
@@ -181,28 +186,22 @@ class Predictor:
 
     def _of_window(self, window: Window, now: float) -> Forecast | None:
         slope = window.slope
-        if slope is None:
-            return None
-        # From the newest value on: the last point of a long window may be old.
-        at, value = max(each.points[-1] for each in self._windows if each.points)
-        gap = self.limit - value
-        if gap * self.kind.direction <= 0 or slope.per_second * self.kind.direction <= 0:
-            return None
-        likely = at + gap / slope.per_second
-        ends = sorted((at + gap / slope.low, at + gap / slope.high))
-        reach = min(self.kind.horizon_seconds, REACH_WINDOWS * slope.seconds)
-        if likely > now + reach:
-            return None
-        return Forecast(
-            value=value,
-            limit=self.limit,
-            slope=slope,
-            earliest_at=max(now, ends[0]),
-            likely_at=max(now, likely),
-            latest_at=max(now, ends[1]),
-            now=now,
-            record=str(window.record),
+        at, value = max((each.points[-1] for each in self._windows if each.points), default=(0, 0))
+        if slope is None or now - at > _GAP_BUCKETS * window.bucket_seconds:
+            return None  # no trend, or nobody looks any more
+        way = self.kind.direction
+        begin = value if window.record.is_value_better else slope.intercept_at(at)
+        gap = (self.limit - begin) * way
+        slow, likely, fast = sorted(
+            each * way for each in (slope.low, slope.per_second, slope.high)
         )
+        if gap <= 0 or slow <= 0 or likely > _MOST_UNSURE * slow:
+            return None
+        if gap / likely > min(self.kind.horizon_seconds, self.kind.reach_windows * slope.seconds):
+            return None
+        early, expected, late = (max(now, at + gap / speed) for speed in (fast, likely, slow))
+        told = str(window.record)
+        return Forecast(value, self.limit, slope, early, expected, late, now, told)
 
     def _of_announced(
         self, value: float, now: float, announced: Sequence[Announced]
@@ -228,7 +227,9 @@ class Predictor:
         )
 
 
-def _slope_towards(points: deque[tuple[float, float]], limit: float) -> Slope | None:
+def _slope_towards(
+    points: deque[tuple[float, float]], limit: float, far_windows: float
+) -> Slope | None:
     """Return the slope of a window that goes to a limit which is not far away.
 
     Nearly always the medians of the thirds say already that it does not, and none is computed.
@@ -238,7 +239,7 @@ def _slope_towards(points: deque[tuple[float, float]], limit: float) -> Slope | 
     first, _middle, last = _thirds(points)
     overall = (last[1] - first[1]) / (last[0] - first[0])
     gap, span = limit - last[1], points[-1][0] - points[0][0]
-    if overall * gap <= 0 or gap / overall > _FAR * REACH_WINDOWS * span:
+    if overall * gap <= 0 or gap / overall > far_windows * span:
         return None
     slope = theil_sen(list(points))
     return slope if slope and slope.per_second * gap > 0 else None
