@@ -106,6 +106,14 @@ def test_what_changed_between_the_last_good_run_and_the_first_bad_one_is_named(p
     assert "is not proven" in driver
 
 
+def test_a_run_of_a_part_is_neither_the_last_good_nor_the_first_bad_one(past):
+    past.store(5, [finding("a.b")], inventory=inventory(driver="1"))
+    past.store(4, [finding("a.c")], inventory=inventory(driver="2"), is_partial=True)
+    past.store(3, [finding("a.c", "failed")], inventory=inventory(driver="3"), is_partial=True)
+    past.store(2, [finding("a.b", "failed")], inventory=inventory(driver="4"))
+    assert report(past).changed == ("The NVIDIA driver changed from 1 to 4.",)
+
+
 def test_what_nobody_could_ask_is_not_called_gone(past):
     past.store(1, [finding("a.b")], inventory=inventory())
     past.store(

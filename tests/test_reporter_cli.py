@@ -62,6 +62,17 @@ def test_the_json_of_a_report_is_its_fields(past, capsys):
     assert json.loads(capsys.readouterr().out)["runs"] in {0, 1}  # the clock here is today's
 
 
+def test_labels_are_shown_on_this_terminal_and_leave_it_in_no_document(past, capsys):
+    past.store(0, [finding("w.a")])
+    past.history.connection.execute("UPDATE machine SET label = 'box \x1b[1m7'")
+    assert run("report") == 0
+    assert " on box \\x1b[1m7 (machine:" in capsys.readouterr().out
+    for arguments in (["report", "--json"], ["trends", "--json"], ["metrics", "--format", "csv"]):
+        assert run(*arguments) == 0
+        assert "box" not in capsys.readouterr().out
+    assert run("report", "--machine", "box \x1b[1m7") == 0
+
+
 @pytest.mark.parametrize("days", ["0", "-1", "nan", "inf", "x", "99999"])
 def test_a_senseless_number_of_days_is_refused(days, past):
     with pytest.raises(SystemExit):

@@ -25,7 +25,7 @@ TOKEN = "hf_abcdefghijklmnopqrstuvwx"
 HOSTILE = [
     "<script>alert(1)</script>&lt;]]>",
     '=HYPERLINK("http://x.invalid","y")',
-    " \t@SUM(A1)",
+    "  @SUM(A1)",
     "\uff1dcmd|' /C calc'!A0",
     "\x1b[31mred\x1b[0m\x00\x07\x7f",
     "one\ntwo\r\nthree\u2028four",
@@ -106,6 +106,11 @@ def hostile(past):
             key=name, severity=name, text=name, first_at=NOW + number, last_at=NOW
         )
         past.history.add_component_metrics([(NOW, name, name, 1, 1, 1, None, float("inf"))])
+    past.history.add_alert(
+        key="long", severity="warning", text="y" * 10_000_000, first_at=NOW, last_at=NOW
+    )
+    for ending in "ab":  # names that meet when they are cut
+        past.heal("x" * 300 + ending, "healed")
     return past
 
 
@@ -201,6 +206,15 @@ def test_a_managers_counts_are_exported_beside_the_history(past):
     assert (component["component"], component["operation"], component["calls"]) == (
         "Component", "work", 2,
     )  # fmt: skip
+
+
+def test_after_a_run_of_a_part_what_it_left_out_is_exported_too(past):
+    past.store(2, [finding("a.gone", "failed")])
+    past.store(1, [finding("a.b", "failed"), finding("a.c")])
+    past.store(0, [finding("a.b")], is_partial=True)
+    (install,) = read_json(exported(past, "json"))["installs"]
+    found = {each["check"]: each["outcome"] for each in install["checks"]}
+    assert found == {"a.b": "passed", "a.c": "passed"}
 
 
 def test_csv_has_a_line_for_each_check(plain):

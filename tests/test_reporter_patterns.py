@@ -15,6 +15,8 @@ from modelmedic.reporter.occurrences import Marks, Occurrences, Runs
 from modelmedic.reporter.patterns import LEVEL, patterns, together
 from modelmedic.reporter.tracked import MOST_CAUSES, TrackedErrors
 
+pytestmark = pytest.mark.once  # arithmetic over rows of SQLite
+
 
 @pytest.fixture
 def past(tmp_path):
@@ -26,7 +28,6 @@ def found(past, kind, **options):
     return [p for p in patterns(past.history.connection, 0.0, **options) if p.kind == kind]
 
 
-@pytest.mark.once
 def test_the_exact_test_is_that_of_counting_all_deals():
     for total, ones, others in ((12, 5, 7), (40, 9, 4), (300, 20, 30)):
         for both in range(min(ones, others) + 1):
@@ -85,6 +86,13 @@ def test_an_outcome_that_changes_to_and_fro_flaps_and_a_lasting_one_does_not(pas
     assert "changed between passed and wrong 7 times in the newest 12 runs" in pattern.text
 
 
+def test_what_flapped_long_ago_and_has_settled_does_not_flap(past):
+    for number in range(40):
+        outcome = "failed" if number in {1, 3, 5} else "passed"
+        past.store(60 - number, [finding("n.flap", outcome)])
+    assert found(past, "flaps") == []
+
+
 def store_pairs(past, pairs, runs):
     for number in range(runs):
         names = ("a", "b") if number in pairs else ("c",) if number % 4 == 0 else ()
@@ -107,7 +115,6 @@ def test_two_lasting_causes_that_merely_overlap_are_not_together(past):
     assert found(past, "together") == []
 
 
-@pytest.mark.once
 def test_among_causes_that_have_nothing_to_do_with_each_other_no_pair_is_reported():
     seed = random.randrange(1 << 32)
     print("seed", seed)  # noqa: T201 - what failed can be run again
@@ -174,7 +181,6 @@ def test_a_log_of_errors_that_a_stranger_wrote_breaks_nothing(past):
         assert reporter.generate_installation_report().patterns == ()
 
 
-@pytest.mark.once
 def test_the_memory_of_errors_is_bounded_and_keeps_the_newest():
     tracked = TrackedErrors()
     for number in range(MOST_CAUSES + 500):

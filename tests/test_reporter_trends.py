@@ -6,6 +6,7 @@ import random
 
 import pytest
 from reporter_support import DAY, NOW, Past, finding, inventory
+from support import CHECKOUT
 
 from modelmedic import HealthReporter
 from modelmedic.reporter import trends
@@ -14,6 +15,8 @@ from modelmedic.reporter.suggestions import RULES
 
 _HEALTHY = [finding("a.b")]
 _SICK = [finding("a.b", "failed", failure_id="x")]
+
+pytestmark = pytest.mark.once  # arithmetic over rows of SQLite
 
 
 @pytest.fixture
@@ -161,13 +164,16 @@ def test_a_disk_whose_monitor_has_stopped_is_not_forecast(past):
 def test_a_recovery_that_rarely_works_is_named_once_its_interval_says_so(past):
     past.store(0, _HEALTHY)
     past.heal("refetch", "healed", "failed")
+    past.heal("unsure", "healed", *["not healed"] * 5)  # up to 58 %
     assert not report(past).suggestions
-    past.heal("relink", "healed", *["not healed"] * 8)
+    past.heal("refetch_model_file", "healed", *["not healed"] * 8)
     (text,) = report(past).suggestions
-    assert text.startswith("relink worked 1 of 9 times (95 % interval 3% to 45%).")
+    assert text.startswith("refetch_model_file worked 1 of 9 times (95 % interval 3% to 45%).")
+    anchor = text.partition("docs/checks.md#")[2].split()[0]
+    assert f'<a id="{anchor}"></a>' in (CHECKOUT / "docs/checks.md").read_text("utf-8")
 
 
-def test_a_machine_that_stopped_reporting_is_named_by_its_label(past):
+def test_a_machine_that_stopped_reporting_is_named_by_its_stand_in(past):
     theirs = "machine:00000000ff"
     for day in range(9, 20):
         past.store(day, _HEALTHY, machine=theirs, is_own=False)
@@ -175,7 +181,7 @@ def test_a_machine_that_stopped_reporting_is_named_by_its_label(past):
     past.history.connection.execute("UPDATE machine SET label = 'box 7' WHERE name = ?", [theirs])
     (text,) = analysis(past).suggestions
     assert text.startswith(
-        "box 7 has not reported for 9 days; before, it did every 24 h 0 min (median of 10 gaps)."
+        "machine:00000000ff has not reported for 9 days; before, it did every 24 h 0 min (median of 10 gaps)."
     )
     assert report(past).suggestions == ()
 

@@ -19,19 +19,20 @@ def text(found: Figures) -> str:
     value = {
         "schema": SCHEMA,
         "modelmedic": __version__,
-        **{name: _plain(part) for name, part in dataclasses.asdict(found).items()},
+        **{name: plain(part) for name, part in dataclasses.asdict(found).items()},
     }
     # ASCII: no reader stumbles over halves of characters, or over separators that end a line.
     return json.dumps(value, indent=1, ensure_ascii=True, allow_nan=False) + "\n"
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Return values of JSON as every reader takes them: texts clipped, no NaN, no infinity."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, str):
         return clipped(value, MOST_LETTERS)
     if isinstance(value, dict):
-        return {clipped(str(key), MOST_LETTERS): _plain(part) for key, part in value.items()}
+        return {clipped(str(key), MOST_LETTERS): plain(part) for key, part in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(part) for part in value]
+        return [plain(part) for part in value]
     return value

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from modelmedic import rooms
 from modelmedic.errors import ModelmedicError
 from modelmedic.reporter.interfaces import FORMATS
+from modelmedic.text import printable
 
 if TYPE_CHECKING:
     from modelmedic.reporter.health_reporter import HealthReporter
@@ -70,7 +71,7 @@ def _report(options: argparse.Namespace) -> int:
 
     with _reporter(options) as reporter:
         report = reporter.generate_installation_report()
-        _say(_as_json(report) if options.json else report_text(report))
+        _say(_as_json(report) if options.json else _labelled(reporter, report_text(report)))
         return _ended(reporter, is_empty=not report.run_id)
 
 
@@ -79,7 +80,7 @@ def _trends(options: argparse.Namespace) -> int:
 
     with _reporter(options) as reporter:
         analysis = reporter.generate_trend_analysis(days=options.days)
-        _say(_as_json(analysis) if options.json else trends_text(analysis))
+        _say(_as_json(analysis) if options.json else _labelled(reporter, trends_text(analysis)))
         return _ended(reporter)
 
 
@@ -108,7 +109,19 @@ def _ended(reporter: HealthReporter, *, is_empty: bool = False) -> int:
 
 
 def _as_json(value: Any) -> str:
-    return json.dumps(dataclasses.asdict(value), indent=1, ensure_ascii=True) + "\n"
+    from modelmedic.reporter.as_json import plain
+
+    return json.dumps(plain(dataclasses.asdict(value)), indent=1, ensure_ascii=True) + "\n"
+
+
+def _labelled(reporter: HealthReporter, text: str) -> str:
+    """Return a text with the administrator's own names of machines beside their stand-ins.
+
+    Only for this terminal: labels stay in the history.
+    """
+    for name, label in reporter.labels().items():
+        text = text.replace(name, f"{printable(label)} ({name})")
+    return text
 
 
 def _say(text: str) -> None:

@@ -78,12 +78,7 @@ class HealthReporter(IHealthReporter):
         self._history = history or History.open(self.state_dir, is_read_only=True, clock=clock)
         self._is_ours = history is None
         self._mask = Masker.of_this_machine().mask
-        # As a run record has it: absolute, links as they are, the home folder masked.
-        self._folder = (
-            None
-            if install_dir is None
-            else self._mask(str(Path.cwd() / Path(install_dir).expanduser()))
-        )
+        self._folder = None if install_dir is None else self._mask(_absolute(install_dir))
         self._profile = profile
         self._machine = machine
         self._clock = clock
@@ -186,6 +181,13 @@ class HealthReporter(IHealthReporter):
         """Return the machine that is reported on; of one whose stand-in changed, all its names."""
         with _told():
             return reading.machines(self.connection, self._machine)
+
+    def labels(self) -> dict[str, str]:
+        """Return what the administrator calls machines, by stand-in; it is in no report."""
+        with _told():
+            return dict(
+                self.connection.execute("SELECT name, label FROM machine WHERE label <> ''")
+            )
 
     def installs(self, machines: list[Machine]) -> list[Install]:
         """Return the installs that are reported on, the one with the newest run first."""
@@ -296,6 +298,14 @@ class HealthReporter(IHealthReporter):
         Records of other machines were masked there, by another version and for other names.
         """
         return masked(value, self._mask)
+
+
+def _absolute(given: Path | str) -> str:
+    """Return a folder as runs write it down before they mask it: absolute, links as they are."""
+    path = Path(given)
+    with contextlib.suppress(RuntimeError):  # the home of a user that is not there
+        path = path.expanduser()
+    return str(path.absolute())
 
 
 @contextlib.contextmanager

@@ -128,7 +128,7 @@ def recovery_rarely_works(seen: Evidence) -> Iterator[str]:
             yield (
                 f"{printable(each.recovery)} worked {each.healed} of {each.tries} times (95 % "
                 f"interval {low:.0%} to {high:.0%}). Do what it does by hand, or leave it out: "
-                f"docs/checks.md#{printable(each.recovery)} says what it changes."
+                f"docs/checks.md#{printable(each.recovery).replace('_', '-')} says what it changes."
             )
 
 
@@ -136,7 +136,7 @@ def machine_is_silent(seen: Evidence) -> Iterator[str]:
     """A machine has not reported for three times as long as it used to take."""
     where, values = seen.scope.of_machines("id")
     for machine_id, name, last in seen.connection.execute(
-        "SELECT id, coalesce(nullif(label, ''), name), last_seen FROM machine "  # noqa: S608 - no value is in it
+        "SELECT id, name, last_seen FROM machine "  # noqa: S608 - no value is in it
         f"WHERE last_seen < ? {where} ORDER BY last_seen",
         [seen.now - LEAST_SILENT_DAYS * DAY, *values],
     ).fetchall():
