@@ -80,9 +80,8 @@ class Recorder:
             "root_causes": root_causes(findings),
             "findings": findings,
             "environment": _clean(environment(found), self._mask),
-            **_resources(found),
         }
-        record = {**_clean(top, self._mask), **rest}
+        record = {**_clean(top, self._mask), **rest, **_resources(found)}
         write_json(self._folder / NAME, record, is_private=False)
         return record
 
