@@ -373,6 +373,19 @@ def test_a_record_of_an_older_version_has_no_timeline_and_no_charts():
     assert "The machine meanwhile" not in page
 
 
+def test_the_inventory_is_shown_in_words():
+    record = a_record([])
+    record["environment"]["inventory"] = {
+        "hash": "ab", "system": "Linux 6.1", "python": "3.11.7", "driver": "550.54",
+        "gpus": ["NVIDIA RTX 4090", "NVIDIA T4"], "memory_bytes": 2**36,
+        "packages": {"torch": "2.4.0", "numpy": "1.26"}, "files": {"model/a.bin": 1234567},
+    }  # fmt: skip
+    text = words(rooms.load("reports", "html").render(record))
+    assert "Python of the app 3.11.7 Driver 550.54 GPU NVIDIA RTX 4090; NVIDIA T4" in text
+    assert "Memory 64.0 GiB" in text
+    assert "Packages (2) numpy 1.26 torch 2.4.0 Files (1) model/a.bin 1,234,567 bytes" in text
+
+
 @pytest.mark.parametrize("inventory", [3, [], {"packages": 3, "gpus": {"a": None}, "files": [[]]},
                                        {"memory_bytes": "x", "packages": ["torch==2.4.0", {}]}])  # fmt: skip
 def test_an_inventory_of_any_shape_is_shown_or_passed_over(inventory):

@@ -9,6 +9,7 @@ from typing import Any
 from modelmedic.text import size
 
 _NAMED = (
+    ("python", "Python of the app"),
     ("driver", "Driver"),
     ("gpus", "GPU"),
     ("memory_bytes", "Memory"),
@@ -53,10 +54,16 @@ def _value(key: str, value: Any) -> str:
     return "" if value is None else str(value)
 
 
+def _told(value: Any) -> str:
+    """Return the version of a package or the size of a file."""
+    is_size = isinstance(value, int) and 0 <= value < 2**63
+    return f"{value:,} bytes" if is_size else str(value)
+
+
 def _pairs(value: Any) -> list[Pair]:
     """Return pairs of name and version (or digest) in order of their names."""
     if isinstance(value, Mapping):
-        return sorted((str(name), told) for name, told in value.items())
+        return sorted((str(name), _told(told)) for name, told in value.items())
     if not isinstance(value, list):
         return []
     pairs = []

@@ -83,9 +83,8 @@ class Recorder:
             "root_causes": root_causes(findings),
             "findings": findings,
             "environment": self._environment(),
-            **_resources(found),
         }
-        record = {**_clean(top, self._mask), **rest}
+        record = {**_clean(top, self._mask), **rest, **_resources(found)}
         write_json(self._folder / NAME, record, is_private=False)
         return record
 
