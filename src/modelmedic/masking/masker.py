@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelmedic.masking import forms
-from modelmedic.masking.names import is_prompt, is_secret
+from modelmedic.masking.names import is_prompt, is_secret, is_secret_with
 from modelmedic.masking.rule import MASK
 from modelmedic.masking.table import Table
 
@@ -141,7 +141,11 @@ def told_by_key(key: object, part: Any) -> str | None:
     if isinstance(part, bool) or part is None or not isinstance(key, str):
         return None
     if isinstance(part, str):
-        if is_secret(key) and part.lower() not in _NOT_MASKED and not part.startswith("<"):
+        if (
+            is_secret_with(key, part)
+            and part.lower() not in _NOT_MASKED
+            and not part.startswith("<")
+        ):
             return MASK
     elif isinstance(part, int | float):
         return MASK if is_secret(key) and abs(part) >= 1e5 else None  # noqa: PLR2004
