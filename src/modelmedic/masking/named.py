@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from modelmedic.masking.names import KEYWORD, WORDS, is_secret
+from modelmedic.masking.names import KEYWORD, WORDS, is_secret_with
 from modelmedic.masking.rule import MASK, QUOTE, QUOTED, Rule
 
 _NAME_LETTERS = re.compile(r"[\w.-]{0,60}\Z")
@@ -42,7 +42,8 @@ _A_PLACE = re.compile(r"[~/.]|[A-Za-z]:[\\/]|<home>")
 def _set(found: re.Match[str]) -> str:
     """Mask the value of a secret's name; where it had marks, it keeps them."""
     name = _whole_name(found)
-    if not is_secret(name) or _is_code(name, found):
+    value = found["v"] if found["v"] is not None else found["v2"].rstrip(",;)]}")
+    if not is_secret_with(name, value.strip("|>+- \t\r\n\\")) or _is_code(name, found):
         return found[0]
     mark, closing = found["q"] or "", _closing(found["v2"] or "")
     if not mark and found["between"][:1] in {'"', "'"}:
@@ -83,7 +84,7 @@ def _code(value: str) -> bool:
 def _at_line(found: re.Match[str]) -> str:
     """Mask all that stands behind a name at the beginning of a line."""
     value = found["value"].strip()
-    if not is_secret(found["name"]) or value.startswith(MASK):
+    if not is_secret_with(found["name"], value) or value.startswith(MASK):
         return found[0]
     if found["name"] in {"PWD", "OLDPWD"} and _A_PLACE.match(value):
         return found[0]
@@ -96,21 +97,22 @@ def _at_line(found: re.Match[str]) -> str:
 def _option(found: re.Match[str]) -> str:
     """Mask the value of an option."""
     value = found["v"] if found["v"] is not None else found["v2"]
-    is_open = is_secret(found["name"]) and not value.startswith((MASK, "$", "<"))
+    is_open = is_secret_with(found["name"], value) and not value.startswith((MASK, "$", "<"))
     mark = found["q"] or ""
     return f"{found['head']}{mark}{MASK}{mark}" if is_open else found[0]
 
 
 def _pair(found: re.Match[str]) -> str:
     """Mask the value of an entry that says its name beside it."""
-    if not is_secret(found["name"]) or (found["v"] or found["v2"] or MASK).startswith(MASK):
+    value = found["v"] or found["v2"] or MASK
+    if not is_secret_with(found["name"], value) or value.startswith(MASK):
         return found[0]
     mark = found["q"] or ""
     return f"{found['head']}{mark}{MASK}{mark}"
 
 
 def _element(found: re.Match[str]) -> str:
-    if not is_secret(found[2]) or found[4].startswith(MASK):
+    if not is_secret_with(found[2], found[4]) or found[4].startswith(MASK):
         return found[0]
     return f"{found[1]}{found[2]}{found[3]}{MASK}{found[5]}"
 
