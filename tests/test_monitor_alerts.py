@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import stat
@@ -38,11 +39,7 @@ def test_an_issue_is_told_when_it_begins_and_when_it_ends_and_not_between():
 
 def test_what_lasts_is_told_again_ever_less_often():
     alerts = Alerts()
-    told = [
-        now
-        for now in range(0, 24 * 3600, 60)
-        if alerts.step(now, NOON + now, [issue()])
-    ]
+    told = [now for now in range(0, 24 * 3600, 60) if alerts.step(now, NOON + now, [issue()])]
     assert told == [0, 1800, 1800 + 3600, 1800 + 3600 + 7200, 1800 + 3600 + 7200 + 14400, 55800]
     assert REPEAT_SECONDS == 1800
 
@@ -113,14 +110,19 @@ def test_the_log_is_not_written_through_a_link(tmp_path):
         AlertLog(tmp_path / "alerts.jsonl").add({})
 
 
+def fill(path):
+    """Write until the disk is full."""
+    with path.open("ab", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(b"x" * 4096)
+
+
 @needs_root
 def test_a_full_disk_costs_the_log_and_is_said_once():
     with tmpfs("size=64k") as small:
         writer = Writer(small)
         (small / "monitor").mkdir()
-        with (small / "filler").open("ab", buffering=0) as filler, pytest.raises(OSError):
-            while True:
-                filler.write(b"x" * 4096)
+        fill(small / "filler")
         writer.add_alerts(Alerts().step(0, NOON, [issue(str(number)) for number in range(50)]))
         writer.close()
         assert any("alerts.jsonl cannot be written: No space left" in said for said in writer.blind)

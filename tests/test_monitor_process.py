@@ -62,7 +62,9 @@ def test_one_process_is_started_and_stopped_and_it_sees_the_machine(made):
     assert monitor.pid == pid, "a second start is none"
     assert reading(monitor, "memory.available_bytes") > 0
     report = until(
-        lambda: (r := monitor.generate_health_report()).components.get(f"process[{os.getpid()}]") and r
+        lambda: (
+            (r := monitor.generate_health_report()).components.get(f"process[{os.getpid()}]") and r
+        )
     )
     assert report.blind == ()
     assert report.since <= report.at <= time.time() + 1
@@ -199,8 +201,10 @@ def test_a_process_tree_is_added_up(made):
         monitor.start_monitoring()
         label = f"[{family.pid}]"
         report = until(
-            lambda: (r := monitor.generate_health_report()).readings.get(f"process.count{label}") == 2
-            and r
+            lambda: (
+                (r := monitor.generate_health_report()).readings.get(f"process.count{label}") == 2
+                and r
+            )
         )
         found = {n.removesuffix(label): v for n, v in report.readings.items() if n.endswith(label)}
         assert found["process.rss_bytes"] > 60_000_000
@@ -210,9 +214,7 @@ def test_a_process_tree_is_added_up(made):
         psutil.Process(family.pid).children()[0].kill()
         family.kill()
         family.wait()
-        until(
-            lambda: f"process.count{label}" not in monitor.generate_health_report().readings
-        )
+        until(lambda: f"process.count{label}" not in monitor.generate_health_report().readings)
         assert monitor.generate_health_report().blind == ()
 
 
@@ -284,7 +286,9 @@ def test_an_alert_is_heard_and_logged_and_in_the_report(made, tmp_path):
     monitor.start_monitoring()
     reading(monitor, "cpu.busy_ratio")
     time.sleep(0.5)
-    hostile = "RuntimeError: CUDA out of memory. Tried to allocate 2.00 GiB \x1b[31mhf_abcdefghijklmnop"
+    hostile = (
+        "RuntimeError: CUDA out of memory. Tried to allocate 2.00 GiB \x1b[31mhf_abcdefghijklmnop"
+    )
 
     def alerted():
         with log.open("a", encoding="utf-8") as file:

@@ -34,6 +34,9 @@ ONLY_NAMED = {
     "ValidationResult",
     "HardwareProfile",
     "GPUInfo",
+    "HealthStatus",
+    "PotentialIssue",
+    "HealthReport",
 }
 PAGE = CHECKOUT / "docs" / "installer-library.md"
 INTERFACES = [name for name in CLASSES if name.startswith("I")]
@@ -139,6 +142,7 @@ def _named(value):
 def test_the_specimen_holds_what_the_issue_names():
     assert set(INTERFACES) == {
         "IPreInstallationValidator", "IReliabilityManager", "IAutoRecoveryEngine",
+        "IDiagnosticMonitor",
     }  # fmt: skip
     assert set(DATACLASSES) == {
         "EnhancedErrorContext", "SystemInfo", "ResourceSnapshot", "NetworkStatus",

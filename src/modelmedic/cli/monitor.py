@@ -20,8 +20,7 @@ from typing import TYPE_CHECKING, Any
 from modelmedic.cli.parsing import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, Commands
 
 if TYPE_CHECKING:
-    import subprocess
-
+    from modelmedic.commands import Child
     from modelmedic.monitor.interfaces import HealthReport
     from modelmedic.monitor.monitor import DiagnosticMonitor
 
@@ -127,7 +126,7 @@ class _Front:
         self._critical = 0
         self._ended = threading.Event()
         self._is_interrupted = False
-        self._child: subprocess.Popen[bytes] | None = None
+        self._child: Child | None = None
 
     def run(self) -> int:
         """Watch to the end and return the exit code."""
@@ -155,7 +154,7 @@ class _Front:
         threading.Thread(target=self._wait, args=(self._child,), daemon=True).start()
         return [self._child.pid]
 
-    def _wait(self, child: subprocess.Popen[bytes]) -> None:
+    def _wait(self, child: Child) -> None:
         child.wait()
         self._ended.set()
 

@@ -102,6 +102,10 @@ class Writer:
             found.append(f"{self.lost} entries were not kept: writing is too slow.")
         return found
 
+    def open(self) -> None:
+        """Open the history now: what is wrong with it is known from the beginning."""
+        self._put("minutes", [])
+
     def add_alerts(self, alerts: Sequence[Alert]) -> None:
         """Keep alerts, in the log and in the history."""
         for alert in alerts:
