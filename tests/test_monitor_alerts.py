@@ -8,6 +8,7 @@ import os
 import stat
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 from machine_support import needs_root, tmpfs
@@ -146,6 +147,28 @@ def test_alerts_and_minutes_are_in_the_history(tmp_path):
         assert tuple(row)[1:] == tuple(MINUTE)
         (metric,) = history.connection.execute("SELECT * FROM component_metric").fetchall()
         assert tuple(metric)[2:] == ("Downloader", "fetch", 5, 1, 2, 0.5, None)
+
+
+def test_what_lasts_when_the_watching_ends_is_known_until_then(tmp_path):
+    writer, alerts = Writer(tmp_path), Alerts()
+    writer.add_alerts(alerts.step(0, NOON, [issue(since=NOON)]))
+    writer.add_alerts(alerts.last(NOON + 90))
+    writer.close()
+    assert writer.lines == 1, "nobody is told"
+    with History.open(tmp_path, is_read_only=True) as history:
+        (alert,) = history.connection.execute("SELECT * FROM alert").fetchall()
+    assert (alert["last_at"], alert["ended_at"], alert["times"]) == (NOON + 90, None, 1)
+
+
+def test_a_home_folder_is_masked_in_the_history(tmp_path):
+    home = Path.home() / "models"
+    writer = Writer(tmp_path)
+    text = f"1 % of the disk of {home} are free."
+    writer.add_alerts(Alerts().step(0, NOON, [issue(f"disk_full[{home}]", what=text)]))
+    writer.close()
+    with History.open(tmp_path, is_read_only=True) as history:
+        (alert,) = history.connection.execute("SELECT * FROM alert").fetchall()
+    assert str(home) not in alert["text"] + alert["key"]
 
 
 def test_a_history_that_cannot_be_kept_is_said_and_takes_no_memory(tmp_path):

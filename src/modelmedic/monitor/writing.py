@@ -147,7 +147,7 @@ class Writer:
             self._history.close()
 
     def _write(self, kind: str, value: Any) -> None:
-        if kind == "alert":
+        if kind == "alert" and value.event != "last":
             try:
                 self._log.add(value.as_json())
                 self.lines += 1
@@ -206,12 +206,15 @@ def _open_history(state_dir: Path) -> History:
 
 
 def _row(alert: Alert) -> dict[str, Any]:
-    told = alert.as_json()
+    """Return the columns of the history, whose texts are masked."""
+    from modelmedic.masking import Masker
+
+    told, mask = alert.as_json(), Masker.of_this_machine().mask
     return {
-        "key": told["key"],
+        "key": mask(told["key"]),
         "severity": told["severity"],
-        "text": f"{told['what']} {told['why']}".strip(),
-        "command": told["command"],
+        "text": mask(f"{told['what']} {told['why']}".strip()),
+        "command": mask(told["command"]),
         "first_at": told["since"],
         "last_at": told["at"],
         "times": alert.times,
