@@ -100,8 +100,6 @@ class Link:
         is_gone = commands.end(self._process)
         if is_gone and self._thread is not threading.current_thread():  # as who hears an alert
             self._thread.join(1.0)
-            if self._process.stdout is not None and not self._thread.is_alive():
-                self._process.stdout.close()
         return is_gone
 
     def _run(self) -> None:
@@ -109,6 +107,8 @@ class Link:
             while self._wait():
                 if not self._exchange():
                     break
+        if self._process.stdout is not None:
+            self._process.stdout.close()
         with self._changed:
             self._stopped = True
             self._changed.notify_all()
@@ -139,7 +139,7 @@ class Link:
             self._changed.notify_all()
         for event in answer["events"]:
             self._after = max(self._after, event["number"])
-            if self._tell is not None:
+            if self._tell is not None and not self._stopped:
                 with contextlib.suppress(Exception):  # an installer's own code; it has been told
                     self._tell(event)
         return True
