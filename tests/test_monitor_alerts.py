@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import stat
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 from machine_support import needs_root, tmpfs
@@ -38,11 +40,7 @@ def test_an_issue_is_told_when_it_begins_and_when_it_ends_and_not_between():
 
 def test_what_lasts_is_told_again_ever_less_often():
     alerts = Alerts()
-    told = [
-        now
-        for now in range(0, 24 * 3600, 60)
-        if alerts.step(now, NOON + now, [issue()])
-    ]
+    told = [now for now in range(0, 24 * 3600, 60) if alerts.step(now, NOON + now, [issue()])]
     assert told == [0, 1800, 1800 + 3600, 1800 + 3600 + 7200, 1800 + 3600 + 7200 + 14400, 55800]
     assert REPEAT_SECONDS == 1800
 
@@ -113,14 +111,19 @@ def test_the_log_is_not_written_through_a_link(tmp_path):
         AlertLog(tmp_path / "alerts.jsonl").add({})
 
 
+def fill(path):
+    """Write until the disk is full."""
+    with path.open("ab", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(b"x" * 4096)
+
+
 @needs_root
 def test_a_full_disk_costs_the_log_and_is_said_once():
     with tmpfs("size=64k") as small:
         writer = Writer(small)
         (small / "monitor").mkdir()
-        with (small / "filler").open("ab", buffering=0) as filler, pytest.raises(OSError):
-            while True:
-                filler.write(b"x" * 4096)
+        fill(small / "filler")
         writer.add_alerts(Alerts().step(0, NOON, [issue(str(number)) for number in range(50)]))
         writer.close()
         assert any("alerts.jsonl cannot be written: No space left" in said for said in writer.blind)
@@ -144,6 +147,28 @@ def test_alerts_and_minutes_are_in_the_history(tmp_path):
         assert tuple(row)[1:] == tuple(MINUTE)
         (metric,) = history.connection.execute("SELECT * FROM component_metric").fetchall()
         assert tuple(metric)[2:] == ("Downloader", "fetch", 5, 1, 2, 0.5, None)
+
+
+def test_what_lasts_when_the_watching_ends_is_known_until_then(tmp_path):
+    writer, alerts = Writer(tmp_path), Alerts()
+    writer.add_alerts(alerts.step(0, NOON, [issue(since=NOON)]))
+    writer.add_alerts(alerts.last(NOON + 90))
+    writer.close()
+    assert writer.lines == 1, "nobody is told"
+    with History.open(tmp_path, is_read_only=True) as history:
+        (alert,) = history.connection.execute("SELECT * FROM alert").fetchall()
+    assert (alert["last_at"], alert["ended_at"], alert["times"]) == (NOON + 90, None, 1)
+
+
+def test_a_home_folder_is_masked_in_the_history(tmp_path):
+    home = Path.home() / "models"
+    writer = Writer(tmp_path)
+    text = f"1 % of the disk of {home} are free."
+    writer.add_alerts(Alerts().step(0, NOON, [issue(f"disk_full[{home}]", what=text)]))
+    writer.close()
+    with History.open(tmp_path, is_read_only=True) as history:
+        (alert,) = history.connection.execute("SELECT * FROM alert").fetchall()
+    assert str(home) not in alert["text"] + alert["key"]
 
 
 def test_a_history_that_cannot_be_kept_is_said_and_takes_no_memory(tmp_path):

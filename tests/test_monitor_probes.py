@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import subprocess
@@ -73,7 +74,7 @@ def test_a_dead_mount_is_tried_again_ever_more_seldom():
     made = prober("/dead", hang="/dead", deadline=0.05)
     began, tried = time.monotonic(), []
     try:
-        for ahead in range(0, 400):
+        for ahead in range(400):
             until(lambda: all(each.process.poll() is not None for each in made._aside.values()))
             before = made.pids
             made.step(began + ahead)
@@ -81,7 +82,7 @@ def test_a_dead_mount_is_tried_again_ever_more_seldom():
                 tried.append(ahead)
     finally:
         made.close()
-    gaps = [b - a for a, b in zip(tried, tried[1:], strict=False)]
+    gaps = [b - a for a, b in itertools.pairwise(tried)]
     assert len(tried) <= 7
     assert gaps == sorted(gaps)
     assert gaps[-1] >= 80
@@ -173,7 +174,9 @@ def test_a_helper_that_crashes_is_not_started_without_end():
 
 
 def test_a_helper_that_answers_nonsense_is_no_harm():
-    code = "import sys\nfor line in sys.stdin: print('[1]\\n{\\n\"x\"\\n' + '[' * 100000, flush=True)"
+    code = (
+        "import sys\nfor line in sys.stdin: print('[1]\\n{\\n\"x\"\\n' + '[' * 100000, flush=True)"
+    )
     made = prober("/a", code=code)
     try:
         steps(made, lambda _seen: "/a" in made.blind)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import psutil
@@ -15,6 +17,9 @@ from monitor_support import child, is_gone, until
 from support import CHECKOUT
 
 from modelmedic import DiagnosticMonitor, HealthStatus, ReliabilityManager
+from modelmedic.errors import CannotTell
+from modelmedic.monitor.log_tail import LogTail
+from modelmedic.monitor.reader import Reader
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="uses signals")
 FAMILY = """
@@ -62,7 +67,9 @@ def test_one_process_is_started_and_stopped_and_it_sees_the_machine(made):
     assert monitor.pid == pid, "a second start is none"
     assert reading(monitor, "memory.available_bytes") > 0
     report = until(
-        lambda: (r := monitor.generate_health_report()).components.get(f"process[{os.getpid()}]") and r
+        lambda: (
+            (r := monitor.generate_health_report()).components.get(f"process[{os.getpid()}]") and r
+        )
     )
     assert report.blind == ()
     assert report.since <= report.at <= time.time() + 1
@@ -105,8 +112,11 @@ def test_a_killed_monitor_is_unknown_and_can_be_started_again(made):
     monitor = made()
     monitor.start_monitoring()
     pid = monitor.pid
+    reading(monitor, "cpu.busy_ratio")
+    helpers = psutil.Process(pid).children()
     os.kill(pid, signal.SIGKILL)
     until(lambda: monitor.pid is None)
+    until(lambda: all(is_gone(helper.pid) for helper in helpers))
     report = monitor.generate_health_report()
     assert report.status is HealthStatus.UNKNOWN
     assert report.blind == (f"The monitor's process {pid} has ended with exit code -9.",)
@@ -199,8 +209,10 @@ def test_a_process_tree_is_added_up(made):
         monitor.start_monitoring()
         label = f"[{family.pid}]"
         report = until(
-            lambda: (r := monitor.generate_health_report()).readings.get(f"process.count{label}") == 2
-            and r
+            lambda: (
+                (r := monitor.generate_health_report()).readings.get(f"process.count{label}") == 2
+                and r
+            )
         )
         found = {n.removesuffix(label): v for n, v in report.readings.items() if n.endswith(label)}
         assert found["process.rss_bytes"] > 60_000_000
@@ -210,9 +222,7 @@ def test_a_process_tree_is_added_up(made):
         psutil.Process(family.pid).children()[0].kill()
         family.kill()
         family.wait()
-        until(
-            lambda: f"process.count{label}" not in monitor.generate_health_report().readings
-        )
+        until(lambda: f"process.count{label}" not in monitor.generate_health_report().readings)
         assert monitor.generate_health_report().blind == ()
 
 
@@ -284,7 +294,9 @@ def test_an_alert_is_heard_and_logged_and_in_the_report(made, tmp_path):
     monitor.start_monitoring()
     reading(monitor, "cpu.busy_ratio")
     time.sleep(0.5)
-    hostile = "RuntimeError: CUDA out of memory. Tried to allocate 2.00 GiB \x1b[31mhf_abcdefghijklmnop"
+    hostile = (
+        "RuntimeError: CUDA out of memory. Tried to allocate 2.00 GiB \x1b[31mhf_abcdefghijklmnop"
+    )
 
     def alerted():
         with log.open("a", encoding="utf-8") as file:
@@ -300,6 +312,58 @@ def test_an_alert_is_heard_and_logged_and_in_the_report(made, tmp_path):
     monitor.stop_monitoring()
     lines = (tmp_path / "state" / "monitor" / "alerts.jsonl").read_text("utf-8").splitlines()
     assert event["key"] in [json.loads(line)["key"] for line in lines]
+
+
+@pytest.mark.once
+def test_who_hears_an_alert_may_raise_and_may_end_the_monitor(made, tmp_path):
+    heard = []
+
+    def hear(event):
+        heard.append(event)
+        if len(heard) == 1:
+            raise RuntimeError("of the installer")
+        monitor.stop_monitoring()
+
+    log = tmp_path / "app.log"
+    log.touch()
+    monitor = made(logs=[log], on_alert=hear)
+    monitor.start_monitoring()
+    pid = monitor.pid
+    reading(monitor, "cpu.busy_ratio")
+    words = itertools.cycle(["No space left on device", "x"])
+
+    def alerted():
+        with log.open("a", encoding="utf-8") as file:
+            file.write(f"RuntimeError: {next(words)}\n")
+        time.sleep(0.3)
+        return is_gone(pid)
+
+    until(alerted)
+    assert len(heard) >= 2
+    assert monitor.pid is None
+
+
+@pytest.mark.once
+def test_a_frozen_program_does_not_start_itself_again(made, monkeypatch):
+    monkeypatch.setattr(sys, "frozen", True, raising=False)
+    with pytest.raises(CannotTell, match="frozen into one file"):
+        made().start_monitoring()
+
+
+@pytest.mark.once
+def test_a_log_on_a_disk_that_does_not_answer_is_said(tmp_path, monkeypatch):
+    let_go = threading.Event()
+    monkeypatch.setattr(LogTail, "read", lambda _self: let_go.wait(30) and [])
+    monkeypatch.setattr("modelmedic.monitor.reader._STUCK_SECONDS", 0.2)
+    reader = Reader([str(tmp_path / "app.log")], tmp_path, interval_seconds=0.01)
+    reader.start()
+    try:
+        until(lambda: "does not answer" in reader.blind.get("", ""))
+        assert reader.step(0.0, 0.0, {}) == []
+    finally:
+        reader.stop()
+        let_go.set()
+        reader._thread.join()
 
 
 def test_an_interval_that_is_too_short_is_refused():

@@ -126,7 +126,10 @@ def test_each_rule_is_told_when_it_is_crossed_and_not_before(rule):
         )
     steps = Steps(rule)
     assert steps.say(120, **{series: good}, **other) == []
-    assert steps.say(int(rule.for_seconds) or 1, **{series: bad}, **other) == [] or not rule.for_seconds
+    assert (
+        steps.say(int(rule.for_seconds) or 1, **{series: bad}, **other) == []
+        or not rule.for_seconds
+    )
     assert steps.say(1, **{series: bad}, **other)
 
 

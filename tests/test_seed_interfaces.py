@@ -36,6 +36,9 @@ ONLY_NAMED = {
     "GPUInfo",
     "InstallationReport",
     "TrendAnalysis",
+    "HealthStatus",
+    "PotentialIssue",
+    "HealthReport",
 }
 PAGE = CHECKOUT / "docs" / "installer-library.md"
 INTERFACES = [name for name in CLASSES if name.startswith("I")]
@@ -142,6 +145,7 @@ def test_the_specimen_holds_what_the_issue_names():
     assert set(INTERFACES) == {
         "IPreInstallationValidator", "IReliabilityManager", "IAutoRecoveryEngine",
         "IHealthReporter",
+        "IDiagnosticMonitor",
     }  # fmt: skip
     assert set(DATACLASSES) == {
         "EnhancedErrorContext", "SystemInfo", "ResourceSnapshot", "NetworkStatus",

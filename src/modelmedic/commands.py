@@ -24,6 +24,8 @@ _MAX_PRINTED_BYTES = 64 << 20
 _POLL_SECONDS = 0.05
 _GRACE_SECONDS = 2.0  # a process in uninterruptible sleep survives SIGKILL: do not wait for it
 
+Child = subprocess.Popen[bytes]  # for those who hold one that they did not start themselves
+
 
 @dataclass(frozen=True, slots=True)
 class Completed:

@@ -17,11 +17,17 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from modelmedic.cli.parsing import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, Commands
+from modelmedic.cli.parsing import (
+    EXIT_FAILED,
+    EXIT_INTERRUPTED,
+    EXIT_OK,
+    EXIT_OWN_FAULT,
+    EXIT_USAGE,
+    Commands,
+)
 
 if TYPE_CHECKING:
-    import subprocess
-
+    from modelmedic.commands import Child
     from modelmedic.monitor.interfaces import HealthReport
     from modelmedic.monitor.monitor import DiagnosticMonitor
 
@@ -126,8 +132,8 @@ class _Front:
         self._drawn = ""
         self._critical = 0
         self._ended = threading.Event()
-        self._is_interrupted = False
-        self._child: subprocess.Popen[bytes] | None = None
+        self._is_interrupted = self._is_broken = False
+        self._child: Child | None = None
 
     def run(self) -> int:
         """Watch to the end and return the exit code."""
@@ -140,6 +146,8 @@ class _Front:
         self._finish(found)
         if self._is_interrupted and self._child is None:
             return EXIT_INTERRUPTED
+        if self._is_broken:
+            return EXIT_OWN_FAULT
         return EXIT_FAILED if self._critical or self._code() else EXIT_OK
 
     def _code(self) -> int:
@@ -155,7 +163,7 @@ class _Front:
         threading.Thread(target=self._wait, args=(self._child,), daemon=True).start()
         return [self._child.pid]
 
-    def _wait(self, child: subprocess.Popen[bytes]) -> None:
+    def _wait(self, child: Child) -> None:
         child.wait()
         self._ended.set()
 
@@ -168,10 +176,10 @@ class _Front:
                 return
             self._ended.wait(min(left, _REDRAW_SECONDS))
             if monitor.pid is None:
+                self._is_broken = True
                 self._say("The monitor's process has ended; nothing is watched any more.")
-                if self._child is None:
-                    return
-                self._child.wait()
+                if self._child is not None:
+                    self._child.wait()
                 return
             if self._is_drawn:
                 self._draw(monitor.generate_health_report())

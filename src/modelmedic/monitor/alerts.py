@@ -21,7 +21,7 @@ class Alert:
     """One thing told.
 
     Args:
-        event: "begin", "worse", "repeat" or "end".
+        event: "begin", "worse", "repeat" or "end"; "last" when the watching ends and it lasts.
         at: When, seconds since the epoch.
         times: How often it was told, this time included.
         issue: What is wrong, or was.
@@ -108,6 +108,10 @@ class Alerts:
                 self._held[key] = _Held(issue, 1, now, REPEAT_SECONDS)
                 told.append(Alert("begin", wall, 1, issue))
         return told
+
+    def last(self, wall: float) -> list[Alert]:
+        """Return what lasts when the watching ends: not told, but the history learns until when."""
+        return [Alert("last", wall, held.times, held.issue) for held in self._held.values()]
 
     def _again(self, held: _Held, issue: PotentialIssue, now: float, wall: float) -> list[Alert]:
         is_worse = SEVERITIES.index(issue.severity) > SEVERITIES.index(held.issue.severity)

@@ -98,10 +98,8 @@ class Link:
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(_END_SECONDS)
         is_gone = commands.end(self._process)
-        if is_gone:
+        if is_gone and self._thread is not threading.current_thread():  # as who hears an alert
             self._thread.join(1.0)
-            if self._process.stdout is not None and not self._thread.is_alive():
-                self._process.stdout.close()
         return is_gone
 
     def _run(self) -> None:
@@ -109,6 +107,8 @@ class Link:
             while self._wait():
                 if not self._exchange():
                     break
+        if self._process.stdout is not None:
+            self._process.stdout.close()
         with self._changed:
             self._stopped = True
             self._changed.notify_all()
@@ -127,7 +127,7 @@ class Link:
         self._number += 1
         question: dict[str, Any] = {"number": self._number, "after": self._after}
         if self._news is not None:
-            question["components"] = self._news()
+            question["components"] = self._counts(self._news)
         self._write(question)
         out = self._process.stdout
         line = out.readline(_ANSWER_BYTES) if out is not None else b""
@@ -139,9 +139,16 @@ class Link:
             self._changed.notify_all()
         for event in answer["events"]:
             self._after = max(self._after, event["number"])
-            if self._tell is not None:
-                self._tell(event)
+            if self._tell is not None and not self._stopped:
+                with contextlib.suppress(Exception):  # an installer's own code; it has been told
+                    self._tell(event)
         return True
+
+    def _counts(self, news: News) -> list[dict[str, Any]]:
+        try:
+            return news()
+        except Exception:  # noqa: BLE001 - a manager of others; the watching goes on without it
+            return []
 
     def _write(self, told: dict[str, Any]) -> None:
         if self._process.stdin is not None:
@@ -156,8 +163,14 @@ def _argv() -> list[str]:
     Without ``site`` (-S) it starts faster and holds 4 MB less.
 
     Raises:
-        CannotTell: psutil is not installed.
+        CannotTell: psutil is not installed, or there is no Python to start.
     """
+    if getattr(sys, "frozen", False) or not sys.executable:  # it would start the installer again
+        raise CannotTell(
+            "The monitor cannot be started from a program that was frozen into one file.",
+            "It runs in a Python of its own, and there is none here.",
+            "Start `modelmedic monitor` beside it, with --pid.",
+        )
     found = importlib.util.find_spec("psutil")
     if found is None or found.origin is None:
         raise CannotTell(

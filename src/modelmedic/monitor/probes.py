@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import subprocess
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -27,21 +26,21 @@ _STUCK_SECONDS = 0.5
 _KEPT_LINES = 1000
 _LINE_BYTES = 1 << 20
 
-Begin = Callable[[Sequence[str]], "subprocess.Popen[bytes]"]
+Begin = Callable[[Sequence[str]], commands.Child]
 
 
 @dataclass(slots=True)
 class _SetAside:
     """A subject that hung: with the process that hangs at it, and when it is tried again."""
 
-    process: subprocess.Popen[bytes]
+    process: commands.Child
     again_at: float
 
 
 class _Helper:
     """A running helper: what it has said comes through a thread of its own."""
 
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+    def __init__(self, process: commands.Child) -> None:
         self.process = process
         self.lines: deque[bytes] = deque(maxlen=_KEPT_LINES)
         threading.Thread(target=self._listen, name="probe", daemon=True).start()
@@ -201,7 +200,7 @@ class Prober:
         self._ask_at = now + self._every_seconds
 
 
-def _end(process: subprocess.Popen[bytes], grace_seconds: float) -> None:
+def _end(process: commands.Child, grace_seconds: float) -> None:
     """Kill a helper; its pipes stay for the thread that reads them."""
     commands.end(process, grace_seconds=grace_seconds)
     if process.stdin is not None:

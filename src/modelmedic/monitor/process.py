@@ -32,7 +32,7 @@ from modelmedic.monitor.trees import Trees
 from modelmedic.monitor.watch import Watch
 from modelmedic.monitor.writing import Writer
 
-_DISK_SECONDS = 2.0  # at 500 MB/s a GB is written in that time
+_DISK_SECONDS = 5.0  # who writes fast watches by itself (`reliability.disk_watch`)
 _LOG_SECONDS = 1.0
 _IDLE_SECONDS = 5.0  # without logs only announcements are read
 _STATE_SECONDS = 5.0  # the state of a parent on Windows is asked for no more often
@@ -87,6 +87,7 @@ class Monitor:
         """Watch until there is nobody to watch for."""
         threading.Thread(target=self._answer_all, name="answers", daemon=True).start()
         self._reader.start()
+        self._writer.open()
         next_at = time.monotonic()
         try:
             while not self._stopped.wait(max(0.0, next_at - time.monotonic())):

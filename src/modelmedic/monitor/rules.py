@@ -42,7 +42,7 @@ RULES = (
     Rule(
         key="memory_killed", series="memory.killed", is_above=True, limit=1, clear=1,
         for_seconds=0, severity="critical",
-        what="The kernel has ended {value} of the processes for want of memory.",
+        what="The kernel has ended processes for want of memory, {value} in the last minutes.",
         why="What is gone was most often the largest: the installer or the model.",
         advice="kernel-log",
         source="proc_vmstat(5) and cgroup-v2.rst, oom_kill: the kernel counts each",

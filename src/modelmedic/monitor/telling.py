@@ -11,6 +11,7 @@ from modelmedic.monitor.thresholds import subject_of
 from modelmedic.text import counted, duration, size
 
 _MOST_SHOWN = 20
+_WIDEST = 60
 
 
 def status_line(found: HealthReport, columns: int = 80) -> str:
@@ -57,8 +58,9 @@ def summary(found: HealthReport) -> str:
 
 def readings_table(found: HealthReport) -> str:
     """Return all numbers, one a line."""
-    width = max((len(name) for name in found.readings), default=0)
-    return "\n".join(f"{name:{width}}  {_value(name, v)}" for name, v in found.readings.items())
+    shown = [(clipped(name), _value(name, value)) for name, value in found.readings.items()]
+    width = min(max((len(name) for name, _ in shown), default=0), _WIDEST)
+    return "\n".join(f"{name:{width}}  {value}" for name, value in shown)
 
 
 def _span(found: HealthReport) -> str:

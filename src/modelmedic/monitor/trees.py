@@ -78,13 +78,15 @@ class Trees:
 
     def _sums(self, tree: _Tree, now: float) -> dict[str, float]:
         cpu, rss, files, threads, share, count = 0.0, 0.0, 0.0, 0.0, 0.0, 0
+        has_files = True
         for pid, process in list(tree.members.items()):
             try:
                 own_cpu, own_rss, own_threads = self._numbers(process)
                 cpu, rss, threads = cpu + own_cpu, rss + own_rss, threads + own_threads
                 opened, most = self._opened(process)
-                files += opened
-                share = max(share, opened / most if most else 0.0)
+                has_files = has_files and opened is not None
+                files += opened or 0
+                share = max(share, (opened or 0) / most if most else 0.0)
                 count += 1
             except self._psutil.Error:
                 del tree.members[pid]
@@ -93,6 +95,8 @@ class Trees:
         if before is not None and now > before[0]:
             busy = max(0.0, cpu - before[1]) / (now - before[0])  # less: a member has ended
         sums = {"cpu_ratio": busy, "rss_bytes": rss, "threads": threads, "count": float(count)}
+        if not has_files:  # of another user's process nobody is told
+            return sums
         return sums | {"open_files": files, "open_files_ratio": share}
 
     def _numbers(self, process: psutil.Process) -> tuple[float, float, int]:
@@ -125,8 +129,12 @@ class Trees:
         ticks = int(fields[11]) + int(fields[12])
         return ticks / self._ticks, int(fields[21]) * self._page_bytes, int(fields[17])
 
-    def _opened(self, process: psutil.Process) -> tuple[int, int]:
-        """Return the open files of one process, and how many it may have; 0: not known."""
+    def _opened(self, process: psutil.Process) -> tuple[int | None, int]:
+        """Return the open files of one process, and how many it may have.
+
+        Returns:
+            None for what may not be looked at, 0 for no known limit.
+        """
         try:
             if sys.platform == "win32":
                 return process.num_handles(), 0
@@ -137,7 +145,7 @@ class Trees:
             opened = len(os.listdir(f"/proc/{process.pid}/fd"))  # noqa: PTH208
             return opened, resource.prlimit(process.pid, resource.RLIMIT_NOFILE)[0]
         except (self._psutil.AccessDenied, OSError):
-            return 0, 0
+            return None, 0
 
     def _look(self, tree: _Tree, now: float) -> None:
         """Find the members anew, when it is time for it."""

@@ -98,7 +98,8 @@ class Watch:
         return told
 
     def close(self) -> None:
-        """Keep the minute that was begun."""
+        """Keep the minute that was begun, and until when it is known that an issue lasted."""
+        self._keeper.add_alerts(self._alerts.last(self._at))
         self._keeper.add_minutes(self._minutes.close())
 
     def report(self, after: int = 0) -> dict[str, Any]:

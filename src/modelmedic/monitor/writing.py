@@ -102,6 +102,10 @@ class Writer:
             found.append(f"{self.lost} entries were not kept: writing is too slow.")
         return found
 
+    def open(self) -> None:
+        """Open the history now: what is wrong with it is known from the beginning."""
+        self._put("minutes", [])
+
     def add_alerts(self, alerts: Sequence[Alert]) -> None:
         """Keep alerts, in the log and in the history."""
         for alert in alerts:
@@ -143,7 +147,7 @@ class Writer:
             self._history.close()
 
     def _write(self, kind: str, value: Any) -> None:
-        if kind == "alert":
+        if kind == "alert" and value.event != "last":
             try:
                 self._log.add(value.as_json())
                 self.lines += 1
@@ -202,12 +206,15 @@ def _open_history(state_dir: Path) -> History:
 
 
 def _row(alert: Alert) -> dict[str, Any]:
-    told = alert.as_json()
+    """Return the columns of the history, whose texts are masked."""
+    from modelmedic.masking import Masker
+
+    told, mask = alert.as_json(), Masker.of_this_machine().mask
     return {
-        "key": told["key"],
+        "key": mask(told["key"]),
         "severity": told["severity"],
-        "text": f"{told['what']} {told['why']}".strip(),
-        "command": told["command"],
+        "text": mask(f"{told['what']} {told['why']}".strip()),
+        "command": mask(told["command"]),
         "first_at": told["since"],
         "last_at": told["at"],
         "times": alert.times,
