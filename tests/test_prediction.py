@@ -141,6 +141,43 @@ def test_a_ramp_that_has_ended_is_told_no_more():
     assert not [at for at, _issue in told if at > 600 + 300]
 
 
+def test_a_rise_that_levels_off_is_hidden_by_its_record():
+    """Each forecast overshoots; the last rate is nearer. Without a record it would be told."""
+    predictor, bare = disk(), 0
+    for number in range(700):
+        value = GIB * (5 + 95 * math.exp(-number / 150))
+        at = EPOCH + 5 * number
+        predictor.add(at, value)
+        bare += predictor.unproven(at) is not None
+        assert predictor.forecast(at) is None or number < 130
+    assert bare > 100
+
+
+def test_each_forecast_is_sure_within_three_times_its_time():
+    for seed in range(3):
+        series = sorts.wandering(random.Random(f"unsure {seed}"))
+        predictor = Predictor(series.kind, series.name, series.limit)
+        for at, value in series.points[:2000]:
+            predictor.add(at, value)
+            if forecast := predictor.unproven(at):
+                begin = predictor._windows[0].points[-1][0]
+                likely, late = forecast.likely_at - begin, forecast.latest_at - begin
+                assert late <= 3.01 * likely or forecast.likely_at == at
+
+
+def test_a_trend_that_has_ended_and_noise_have_no_slope():
+    window = Window(5.0)
+    for number in range(60 * 5):  # a window of 60 points: 40 of a ramp, 20 without
+        window.add(EPOCH + number, 100.0 - min(number, 200) / 4, 0.0)
+    assert window.slope is None
+    draw, seen = random.Random(1), 0
+    window = Window(5.0)
+    for number in range(5000):
+        window.add(EPOCH + number, 50.0 + draw.gauss(0, 10), 0.0)
+        seen += window.slope is not None
+    assert seen < 5000 / 20
+
+
 def test_a_series_that_moves_away_from_its_limit_is_not_told():
     assert run(disk(), falling(1200, -0.1 * GIB, begin=GIB)) == []
 
@@ -155,8 +192,10 @@ def test_what_was_said_is_not_said_for_ever_when_nobody_looks_any_more():
 def test_after_a_pause_the_window_begins_anew():
     predictor = disk()
     run(predictor, falling(600, 0.1 * GIB))
+    assert len(predictor._windows[0].points) == 60
     later = falling(60, 0.0, begin=40 * GIB)
     assert run(predictor, later, begin=EPOCH + 600 + 7200) == []
+    assert len(predictor._windows[0].points) < 12
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])

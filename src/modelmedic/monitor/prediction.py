@@ -1,11 +1,12 @@
 """When a disk, a memory or a table of open files will be full, and when a download will be done.
 
 A forecast is told only if all of this holds: the 95 % interval of the robust slope excludes 0
-and points at the limit; the last third of the window still moves (a step or a ramp that has ended
-does not); the likely arrival lies within the horizon and within a few windows (no trend of five
-minutes says anything about tomorrow); and the forecasts of that window beat the naive guesses on
-their own past (`modelmedic.monitor.track_record`). Three windows of different length watch each
-series; of those that tell, the one with the earliest arrival speaks.
+and points at the limit; the last quarter of the window still moves (a step or a ramp that has
+ended does not); the likely arrival lies within the horizon and within a few windows (no trend of
+five minutes says anything about tomorrow), and the latest within three times that; the forecasts
+of that window beat the naive guesses on their own past, and the series does not usually turn back
+from there (`modelmedic.monitor.track_record`). Windows of different length watch each series; of
+those that tell, the one with the earliest arrival speaks.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ _LEAST_JUDGED_POINTS = 8  # to forecast something that is judged, but not told
 # when there is a trend, near enough to be judged before the disk is full.
 _AHEAD_RATIO = 1 / 4
 _MOST_UNSURE = 3.0  # the latest arrival is at most this many times as far away as the likely one
-_STILL_MOVING_RATIO = 1 / 3  # of the slope, that the last third must still have
+_STILL_MOVING_RATIO = 1 / 3  # of the slope, that its last quarter must still have
 _FAR = 3.0  # times as far as is told: no slope is computed for what is further away
 _SLACK_RATIO, _SLACK_BYTES = 0.05, 64 << 20  # of an announced download: logs, other programs
 _GAP_BUCKETS = 5.0  # a pause this long (a sleeping laptop) ends a window
@@ -104,7 +105,7 @@ class Window:
             from_line=slope.intercept_at(at + ahead),
             from_value=value + slope.per_second * ahead,
             stays=value,
-            lately=_thirds(self.points)[-1][1],
+            lately=_parts(self.points, 3)[-1][1],
             rate=value + rate * ahead,
         )
 
@@ -236,7 +237,7 @@ def _slope_towards(
     """
     if len(points) < _LEAST_JUDGED_POINTS:
         return None
-    first, _middle, last = _thirds(points)
+    first, _middle, last = _parts(points, 3)
     overall = (last[1] - first[1]) / (last[0] - first[0])
     gap, span = limit - last[1], points[-1][0] - points[0][0]
     if overall * gap <= 0 or gap / overall > far_windows * span:
@@ -246,18 +247,20 @@ def _slope_towards(
 
 
 def _is_told(slope: Slope, points: deque[tuple[float, float]]) -> bool:
-    """Return whether a slope is a trend, and its last third still goes that way."""
+    """Return whether a slope is a trend, and its last quarter still goes that way."""
     if len(points) < LEAST_POINTS or not slope.is_trend:
         return False
-    _first, middle, last = _thirds(points)
-    recent = (last[1] - middle[1]) / (last[0] - middle[0])
+    before, last = _parts(points, 4)[-2:]
+    recent = (last[1] - before[1]) / (last[0] - before[0])
     return recent / slope.per_second >= _STILL_MOVING_RATIO
 
 
-def _thirds(points: deque[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Return the medians of the first, the middle and the last third."""
-    kept, third = list(points), len(points) // 3
-    parts = kept[:third], kept[-2 * third : -third], kept[-third:]
+def _parts(points: deque[tuple[float, float]], count: int) -> list[tuple[float, float]]:
+    """Return the medians of so many equal parts; what is left over lies before them."""
+    kept, length = list(points), len(points) // count
+    parts = [
+        kept[len(kept) - length * n : len(kept) - length * (n - 1)] for n in range(count, 0, -1)
+    ]
     return [
         (median([at for at, _ in part]), median([value for _, value in part])) for part in parts
     ]
