@@ -34,6 +34,7 @@ def test_without_a_run_the_report_fails_and_says_what_to_do(past, capsys):
     assert capsys.readouterr().out == (
         "No run is known here. A run is stored when it ends: modelmedic check\n"
     )
+    assert run("metrics", "--format", "prometheus") == 1
     assert run("trends") == 0
     assert not past.state_dir.exists()
 

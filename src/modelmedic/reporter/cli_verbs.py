@@ -98,7 +98,7 @@ def _metrics(options: argparse.Namespace) -> int:
                 raise ModelmedicError(
                     f"{options.output} cannot be written: {error.strerror or error}."
                 ) from error
-        return _ended(reporter)
+        return _ended(reporter, is_empty=not reporter.installs(reporter.machines()))
 
 
 def _ended(reporter: HealthReporter, *, is_empty: bool = False) -> int:
