@@ -19,7 +19,7 @@ import pytest
 from bundle_support import RUN_ID, finding, make_record, make_run
 from support import CHECKOUT, FIND_US, child_env
 
-from modelmedic import leaks, records
+from modelmedic import jsonshape, leaks, records
 from modelmedic.bundle import cleaning, files, making, members, reading, scanning
 from modelmedic.bundle.archive import Archive
 from modelmedic.errors import CannotTell, ModelmedicError
@@ -64,6 +64,18 @@ def test_it_holds_all_that_the_run_left_and_says_what_each_is(tmp_path):
     assert b"It broke." in found["support.txt"]
     assert ET.fromstring(found["junit.xml"]).find(".//failure").text == "It <broke>."
     assert made.left_out == ()
+
+
+def test_the_schema_uses_only_what_our_own_judge_knows():
+    def keywords(part):
+        for key, value in part.items():
+            yield key
+            named = key in {"properties", "$defs"}
+            for inner in value.values() if named else [value] if isinstance(value, dict) else []:
+                yield from keywords(inner)
+
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+    assert set(keywords(SCHEMA)) <= jsonshape.KEYWORDS | jsonshape.ANNOTATIONS
 
 
 def test_settings_files_are_left_out_of_plan_and_journal(tmp_path):

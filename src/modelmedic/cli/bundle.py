@@ -9,6 +9,7 @@ from pathlib import Path
 
 from modelmedic import rooms
 from modelmedic.cli.parsing import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, Commands
+from modelmedic.text import counted
 
 _USAGE = """\
 modelmedic bundle [RUN] [--output FILE] [--drop FILE]... [--yes]
@@ -61,6 +62,8 @@ def _make(options: argparse.Namespace, run: str) -> int:
     print("\n".join(making.listing(made)))
     if not options.yes and not _is_agreed(path):
         return EXIT_INTERRUPTED if sys.stdin.isatty() else EXIT_USAGE
+    if made.found:
+        print(f"The second look masked {counted(made.found, 'thing')} more.")
     making.write(made, path)
     print(f"{path} is written. Nothing was sent; it is yours to pass on.")
     return EXIT_OK
