@@ -315,6 +315,7 @@ def test_names_of_members_are_looked_at_too(tmp_path, monkeypatch):
     with pytest.raises(scanning.Leaking, match="its name") as caught:
         make(tmp_path)
     assert SECRET not in str(caught.value)
+    assert SECRET.encode() not in make(tmp_path, dropped=[telling.name]).data
 
 
 def test_a_name_that_is_a_word_of_the_schema_does_not_break_the_record(tmp_path, monkeypatch):
