@@ -156,7 +156,10 @@ def test_a_damaged_history_keeps_no_bundle_from_being_made(tmp_path):
 
 def test_the_same_run_gives_the_same_bytes(tmp_path):
     make_run(tmp_path)
-    assert make(tmp_path).data == make(tmp_path).data
+    made = make(tmp_path)
+    assert made.data == make(tmp_path).data
+    with zipfile.ZipFile(io.BytesIO(made.data)) as archive:
+        assert {info.date_time for info in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
 
 
 def test_what_is_dropped_is_not_in_it_and_is_named(tmp_path):
@@ -267,6 +270,21 @@ def test_what_masking_misses_is_found_by_the_second_look_and_masked(tmp_path, mo
     record = json.loads(contents(made)["report.json"])
     assert record["findings"][0]["what"] == "It said *** to me."
     assert record["findings"][0]["facts"]["n"] == 1
+
+
+def test_what_a_key_calls_a_secret_is_masked_whatever_it_looks_like(tmp_path):
+    planted(tmp_path, "It broke.", facts={"db_password": "zebra", "size_bytes": 7})
+    facts = json.loads(contents(make(tmp_path))["report.json"])["findings"][0]["facts"]
+    assert facts == {"db_password": "***", "size_bytes": 7}
+
+
+def test_the_second_look_knows_values_by_their_key_too(tmp_path, monkeypatch):
+    monkeypatch.setattr(making, "masker", lambda _state: _NoMasker)
+    planted(tmp_path, "It broke.", facts={"db_password": "Tr0ub4dor-9-xyz", "size_bytes": 7})
+    made = make(tmp_path)
+    facts = json.loads(contents(made)["report.json"])["findings"][0]["facts"]
+    assert facts == {"db_password": "***", "size_bytes": 7}
+    assert made.found > 0
 
 
 class _Nothing:

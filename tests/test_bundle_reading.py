@@ -171,7 +171,8 @@ def test_hostile_words_do_nothing_in_any_of_its_faces(tmp_path, capsysbinary):
         assert b"\x1b[31m" not in data, name
     shown = "\n".join(showing.lines(reading.read(path)))
     told = "\n".join(differing.lines(record, make_record(tmp_path)))
-    for text in (shown, told):
+    back = "\n".join(differing.lines(make_record(tmp_path), record))
+    for text in (shown, told, back):
         assert all(line.isprintable() for line in text.split("\n"))
     assert cli.main(["report", str(path)]) == 0
     assert b"<script>" not in capsysbinary.readouterr().out
