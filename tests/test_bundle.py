@@ -19,7 +19,7 @@ import pytest
 from bundle_support import RUN_ID, finding, make_record, make_run
 from support import CHECKOUT, FIND_US, child_env
 
-from modelmedic import leaks, records
+from modelmedic import jsonshape, leaks, records
 from modelmedic.bundle import cleaning, files, making, members, reading, scanning
 from modelmedic.bundle.archive import Archive
 from modelmedic.errors import CannotTell, ModelmedicError
@@ -64,6 +64,18 @@ def test_it_holds_all_that_the_run_left_and_says_what_each_is(tmp_path):
     assert b"It broke." in found["support.txt"]
     assert ET.fromstring(found["junit.xml"]).find(".//failure").text == "It <broke>."
     assert made.left_out == ()
+
+
+def test_the_schema_uses_only_what_our_own_judge_knows():
+    def keywords(part):
+        for key, value in part.items():
+            yield key
+            named = key in {"properties", "$defs"}
+            for inner in value.values() if named else [value] if isinstance(value, dict) else []:
+                yield from keywords(inner)
+
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+    assert set(keywords(SCHEMA)) <= jsonshape.KEYWORDS | jsonshape.ANNOTATIONS
 
 
 def test_settings_files_are_left_out_of_plan_and_journal(tmp_path):
@@ -144,7 +156,10 @@ def test_a_damaged_history_keeps_no_bundle_from_being_made(tmp_path):
 
 def test_the_same_run_gives_the_same_bytes(tmp_path):
     make_run(tmp_path)
-    assert make(tmp_path).data == make(tmp_path).data
+    made = make(tmp_path)
+    assert made.data == make(tmp_path).data
+    with zipfile.ZipFile(io.BytesIO(made.data)) as archive:
+        assert {info.date_time for info in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
 
 
 def test_what_is_dropped_is_not_in_it_and_is_named(tmp_path):
@@ -257,6 +272,22 @@ def test_what_masking_misses_is_found_by_the_second_look_and_masked(tmp_path, mo
     assert record["findings"][0]["facts"]["n"] == 1
 
 
+def test_what_a_key_calls_a_secret_is_masked_whatever_it_looks_like(tmp_path):
+    planted(tmp_path, "It broke.", facts={"db_password": "zebra", "size_bytes": 7})
+    facts = json.loads(contents(make(tmp_path))["report.json"])["findings"][0]["facts"]
+    assert facts == {"db_password": "***", "size_bytes": 7}
+
+
+def test_the_second_look_knows_values_by_their_key_too(tmp_path, monkeypatch):
+    monkeypatch.setattr(cleaning.ByRules, "by_key", lambda *_: None)
+    monkeypatch.setattr(making, "masker", lambda _state: _NoMasker)
+    planted(tmp_path, "It broke.", facts={"db_password": "Tr0ub4dor-9-xyz", "size_bytes": 7})
+    made = make(tmp_path)
+    facts = json.loads(contents(made)["report.json"])["findings"][0]["facts"]
+    assert facts == {"db_password": "***", "size_bytes": 7}
+    assert made.found > 0
+
+
 class _Nothing:
     text = staticmethod(str)
 
@@ -303,6 +334,7 @@ def test_names_of_members_are_looked_at_too(tmp_path, monkeypatch):
     with pytest.raises(scanning.Leaking, match="its name") as caught:
         make(tmp_path)
     assert SECRET not in str(caught.value)
+    assert SECRET.encode() not in make(tmp_path, dropped=[telling.name]).data
 
 
 def test_a_name_that_is_a_word_of_the_schema_does_not_break_the_record(tmp_path, monkeypatch):

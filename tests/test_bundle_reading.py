@@ -171,7 +171,8 @@ def test_hostile_words_do_nothing_in_any_of_its_faces(tmp_path, capsysbinary):
         assert b"\x1b[31m" not in data, name
     shown = "\n".join(showing.lines(reading.read(path)))
     told = "\n".join(differing.lines(record, make_record(tmp_path)))
-    for text in (shown, told):
+    back = "\n".join(differing.lines(make_record(tmp_path), record))
+    for text in (shown, told, back):
         assert all(line.isprintable() for line in text.split("\n"))
     assert cli.main(["report", str(path)]) == 0
     assert b"<script>" not in capsysbinary.readouterr().out
@@ -258,7 +259,7 @@ def test_without_a_terminal_nothing_is_written_unless_it_was_agreed_to(desk, cap
     assert cli.main(["bundle", "run"]) == 4
     told = capsys.readouterr().out
     assert "report.json" in told
-    assert "Next: give --yes, too" in told
+    assert "Next: the same command with --yes" in told
     assert list(desk.glob("*.zip")) == []
     assert cli.main(["bundle", "run", "--yes"]) == 0
     assert [path.name for path in desk.glob("*.zip")] == [f"modelmedic-bundle-{RUN_ID}.zip"]
@@ -275,6 +276,18 @@ def test_the_end_of_the_terminal_is_no_yes(desk, monkeypatch):
     monkeypatch.setattr("sys.stdin", Terminal(""))
     assert cli.main(["bundle", "run"]) == 2
     assert list(desk.glob("*.zip")) == []
+
+
+def test_a_terminal_that_knows_few_letters_is_no_trouble(desk, monkeypatch):
+    record = make_record(desk, finding(what="\u6a21\u578b \U0001f600"))
+    make_run(desk, record)
+    cli.main(["bundle", "run", "--yes", "--output", "b.zip"])
+    plain = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr("sys.stdout", plain)
+    assert cli.main(["bundle", "show", "b.zip"]) == 0
+    assert cli.main(["bundle", "run", "--issue"]) == 0
+    plain.seek(0)
+    assert "\\u6a21" in plain.read()
 
 
 def test_show_tells_by_its_exit_code_whether_it_is_as_it_was_made(desk, capsys):
@@ -294,7 +307,11 @@ def test_a_report_is_rendered_from_a_bundle_and_a_change_is_said(desk, capsys):
     assert "NOTE: plan.json was changed" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("words", [["a", "b"], ["show"], ["show", "a", "b"], ["diff", "a"]])
+@pytest.mark.parametrize(
+    "words",
+    [["a", "b"], ["show"], ["show", "a", "b"], ["diff", "a"], ["show", "a", "--yes"],
+     ["--issue", "--output", "x"], ["run", "--profile", "demo"]],
+)  # fmt: skip
 def test_wrong_use_is_said(desk, words):
     assert desk
     assert cli.main(["bundle", *words]) == 4

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -101,10 +102,13 @@ def _rows(connection: sqlite3.Connection, run_id: str) -> dict[str, Any]:
     if known is None:
         return {}
     values = (*known, _DAY_SECONDS)
-    return {
+    found = {
         name: [dict(row) for row in connection.execute(text, values[: _count(text)])]
         for name, text in _ROWS.items()
     }
+    for row in found["runs"]:
+        row["counts"] = json.loads(row["counts"])
+    return found
 
 
 def _count(text: str) -> int:

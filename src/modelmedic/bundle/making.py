@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +27,7 @@ class Made:
     data: bytes
     members: tuple[Member, ...]  # the manifest first
     left_out: tuple[LeftOut, ...]
-    found: int = field(default=0)  # what masking had missed and the second look masked
+    found: int = 0  # what masking had missed and the second look masked
 
 
 def make(run: str, state_dir: Path, *, dropped: Collection[str] = ()) -> Made:
@@ -49,10 +49,11 @@ def make(run: str, state_dir: Path, *, dropped: Collection[str] = ()) -> Made:
     look = scanning.SecondLook(state_dir)
     hits = 0
     for _ in range(_LOOKS):
-        members, left = _assembled(found, dropped)
-        leaks = look.archive(packing.packed(members))
+        made = _assembled(found, dropped, look)
+        leaks = look.archive(made.data)  # of these very bytes
         if not leaks:
-            return _finished(found.record, members, left, look, hits)
+            _read_back(made)
+            return replace(made, found=hits)
         hits = hits or len(leaks)
         found.record = cleaning.clean(found.record, look, cleaning.of_records())
         found.extras = [look.member(member) for member in found.extras]
@@ -144,8 +145,9 @@ def write(made: Made, path: Path) -> None:
 
 
 def _assembled(
-    found: collecting.Collection, dropped: Collection[str]
-) -> tuple[list[Member], list[LeftOut]]:
+    found: collecting.Collection, dropped: Collection[str], look: scanning.SecondLook
+) -> Made:
+    """Return a bundle of what was found; whether it may leave is not said yet."""
     pieces = [*collecting.of_the_record(found.record), *found.extras]
     names = [piece.name for piece in pieces]
     if unknown := sorted(set(dropped) - set(names)):
@@ -153,31 +155,20 @@ def _assembled(
             f"--drop {printable(unknown[0])} names nothing in this bundle.",
             next_step=f"It holds: {', '.join(names)}.",
         )
-    members = [piece for piece in pieces if isinstance(piece, Member)]
-    left = [piece for piece in pieces if isinstance(piece, LeftOut)]
-    kept, over = capped(member for member in members if member.name not in dropped)
+    wanted = [piece for piece in pieces if piece.name not in dropped]
+    kept, over = capped(piece for piece in wanted if isinstance(piece, Member))
+    refused = [piece for piece in wanted if isinstance(piece, LeftOut)]
     by_hand = [LeftOut(name, "dropped by who made the bundle") for name in sorted(dropped)]
-    return kept, [*found.left_out, *left, *over, *by_hand]
+    left = tuple(
+        LeftOut(look.text(entry.name), look.text(entry.why))
+        for entry in (*found.left_out, *refused, *over, *by_hand)
+    )
+    has_record = any(member.name == RECORD for member in kept)
+    members = (packing.manifest(found.record if has_record else None, kept, left), *kept)
+    return Made(found.record["run_id"], packing.packed(members), members, left)
 
 
-def _finished(
-    record: dict[str, Any],
-    members: list[Member],
-    left: list[LeftOut],
-    look: scanning.SecondLook,
-    hits: int,
-) -> Made:
-    has_record = any(member.name == RECORD for member in members)
-    first = packing.manifest(record if has_record else None, members, left)
-    whole = (first, *members)
-    data = packing.packed(whole)
-    if leaks := look.archive(data):  # these very bytes
-        raise scanning.leaking(leaks)
-    _read_back(data, has_record=has_record)
-    return Made(record["run_id"], data, whole, tuple(left), hits)
-
-
-def _read_back(data: bytes, *, has_record: bool) -> None:
+def _read_back(made: Made) -> None:
     """See that whoever gets the bundle can read it: masking may have hit what its form needs.
 
     Raises:
@@ -187,13 +178,12 @@ def _read_back(data: bytes, *, has_record: bool) -> None:
     from modelmedic.bundle.archive import Archive
 
     try:
-        bundle = reading.of_archive(Archive(data, "it"), Path("the bundle"))
-        if has_record:
+        bundle = reading.of_archive(Archive(made.data, "it"), Path("the bundle"))
+        if RECORD in bundle.data:
             bundle.record()
     except CannotTell as error:
         raise ModelmedicError(
-            "No bundle was written: it could not be read back.",
-            error.what,
+            "No bundle was written: it could not be read back.", error.what
         ) from error
 
 

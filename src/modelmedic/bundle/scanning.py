@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from modelmedic.bundle import cleaning
-from modelmedic.bundle.members import Member
+from modelmedic.bundle.members import MANIFEST, Member
 from modelmedic.errors import ModelmedicError
 from modelmedic.text import counted, printable
 
@@ -91,7 +91,7 @@ def leaking(leaks: Sequence[Leak]) -> Leaking:
     told = [_told(leak) for leak in leaks[:_TOLD]]
     if more := len(leaks) - len(told):
         told.append(f"And {more} more.")
-    names = sorted({leak.member for leak in leaks if leak.member})
+    names = sorted({leak.member for leak in leaks} - {"", MANIFEST})
     return Leaking(
         f"No bundle was written: {counted(len(leaks), 'thing')} in it would give away a secret or "
         "a name, and could not be masked.",

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from modelmedic import rooms
 from modelmedic.cli.parsing import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, Commands
+from modelmedic.text import counted, printable
 
 _USAGE = """\
 modelmedic bundle [RUN] [--output FILE] [--drop FILE]... [--yes]
@@ -43,6 +44,11 @@ def add(commands: Commands) -> None:
 
 def _bundle(options: argparse.Namespace) -> int:
     words = options.words
+    is_reading = options.issue or words[:1] in (["show"], ["diff"])
+    if is_reading and (options.output or options.drop or options.yes):
+        return _misused("--output, --drop and --yes are for writing a bundle")
+    if options.profile and not options.issue:
+        return _misused("--profile goes with --issue")
     if words[:1] == ["show"]:
         return _show(words[1:])
     if words[:1] == ["diff"]:
@@ -58,27 +64,31 @@ def _make(options: argparse.Namespace, run: str) -> int:
 
     made = making.make(run, rooms.state_dir(), dropped=options.drop)
     path = options.output or Path(f"modelmedic-bundle-{made.run_id}.zip")
-    print("\n".join(making.listing(made)))
+    _print(*making.listing(made))
     if not options.yes and not _is_agreed(path):
         return EXIT_INTERRUPTED if sys.stdin.isatty() else EXIT_USAGE
+    if made.found:
+        _print(f"The second look masked {counted(made.found, 'thing')} more.")
     making.write(made, path)
-    print(f"{path} is written. Nothing was sent; it is yours to pass on.")
+    _print(f"{printable(path)} is written. Nothing was sent; it is yours to pass on.")
     return EXIT_OK
 
 
 def _is_agreed(path: Path) -> bool:
     """Ask on a terminal; elsewhere say how it is done."""
     if not sys.stdin.isatty():
-        print("Nothing was written: there is no terminal to ask on.")
-        print("Next: give --yes, too, once you have looked at the list")
+        _print(
+            "Nothing was written: there is no terminal to ask on.",
+            "Next: the same command with --yes, once you have looked at the list.",
+        )
         return False
     try:
-        answer = input(f"Write this to {path}? [y/N] ")
+        answer = input(f"Write this to {ascii(str(path))[1:-1]}? [y/N] ")
     except EOFError:  # Ctrl-D
         answer = ""
     is_agreed = answer.strip().lower() in {"y", "yes"}
     if not is_agreed:
-        print("Nothing was written.")
+        _print("Nothing was written.")
     return is_agreed
 
 
@@ -88,7 +98,7 @@ def _show(words: Sequence[str]) -> int:
     if len(words) != 1:
         return _misused("show takes one bundle")
     bundle = reading.read(Path(words[0]))
-    print("\n".join(showing.lines(bundle)))
+    _print(*showing.lines(bundle))
     return EXIT_OK if bundle.is_whole else EXIT_FAILED
 
 
@@ -98,7 +108,7 @@ def _diff(words: Sequence[str]) -> int:
     if len(words) != 2:  # noqa: PLR2004 - the two
         return _misused("diff takes two of: a bundle, a report folder, the id of a kept run")
     before, after = (making.record_of(word, rooms.state_dir()) for word in words)
-    print("\n".join(differing.lines(before, after)))
+    _print(*differing.lines(before, after))
     return EXIT_OK
 
 
@@ -108,16 +118,23 @@ def _issue(run: str, profile: str | None) -> int:
 
     record = making.masked_record(run, rooms.state_dir())
     found = issue.issue(record)
-    print(f"Title: {found.title}\n\n{found.body}")
+    _print(f"Title: {found.title}", "", found.body)
     page = issue.issues_url(profile) if profile else issue.issues_url_of(record)
     if page:
-        print(f"Open this to file it:\n{issue.link(record, page)}")
+        _print("Open this to file it:", issue.link(record, page))
     else:
-        print(
+        _print(
             "No link: the profile names no tracker ([support] issues_url), or is none of ours. "
             "The file of a profile of your own is named by --profile."
         )
     return EXIT_OK
+
+
+def _print(*lines: str) -> None:
+    """Print text whatever letters the terminal knows; it is printable already."""
+    encoding = sys.stdout.encoding or "utf-8"
+    for line in lines:
+        print(line.encode(encoding, "backslashreplace").decode(encoding))
 
 
 def _misused(why: str) -> int:
