@@ -68,6 +68,7 @@ _FLAGS: tuple[tuple[str, str], ...] = (
     ("offline", "skip every check that needs a network"),
     ("heal_again", "try repairs again that did not help in the same state"),
     ("strict_degraded", "exit 1 when something is only degraded"),
+    ("no_history", "do not store this run in the history of this machine"),
 )
 
 
@@ -194,6 +195,7 @@ def _examination(config: pytest.Config) -> Examination:
         strict_degraded=bool(_setting(config, "strict_degraded")),
         heal_again=bool(_setting(config, "heal_again")),
         is_low_priority=bool(_setting(config, "low_priority")),
+        has_no_history=bool(_setting(config, "no_history")),
     )
 
 

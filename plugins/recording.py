@@ -278,7 +278,7 @@ class Recording:
         found = self.examination
         code = self._exit_code(int(session.exitstatus))
         try:
-            record = self.recorder.finish(code)
+            record = found.record = self.recorder.finish(code)
             self._finish_html(record)
             self._finish_junit()
             self._finish_support(record)
@@ -286,7 +286,7 @@ class Recording:
             self.tell_unwritten(error)
             code = self._exit_code(code)
             with contextlib.suppress(OSError):
-                self.recorder.finish(code)
+                found.record = self.recorder.finish(code)
         session.exitstatus = code
         found.exit_code = code
         if found.report_dir == runs.folder(found.context.state_dir) / found.context.run_id:

@@ -70,6 +70,8 @@ class Examination:
     resources: dict[str, Any] = field(default_factory=dict)  # series of the run record, by key
     notes: list[str] = field(default_factory=list)  # sentences for the end of the run
     exit_code: int | None = None
+    record: dict[str, Any] | None = None  # as it was written at the end
+    has_no_history: bool = False  # --no-history: the run is not stored
 
     def bounds(self) -> list[str]:
         """Return the options that keep a run from repairing more than was agreed to.

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from modelmedic import __version__, changes, summary
+from modelmedic import __version__, changes, inventory, summary
 from modelmedic.errors import ModelmedicError
 from modelmedic.examination import Examination
 from modelmedic.findings import Finding, Outcome
@@ -29,6 +29,7 @@ BESIDE = (
     "support.txt",
 )  # what else a run writes; an older run's would mislead
 
+_CAUSES = frozenset(outcome.value for outcome in Outcome if outcome.is_cause_of_exit_1)
 # Undecodable bytes of hostile file names arrive as surrogates, which strict JSON readers refuse.
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
@@ -46,6 +47,7 @@ class Recorder:
         self._folder = found.report_dir
         self._mask = Masker.of_this_machine().mask
         self._masked: dict[int, tuple[Finding, dict[str, Any]]] = {}
+        self._inventory: dict[str, Any] | None = None
 
     def begin(self) -> None:
         """Create the report folder and the record of a run that has not ended."""
@@ -63,6 +65,7 @@ class Recorder:
 
     def finish(self, exit_code: int) -> dict[str, Any]:
         """Write the whole record, drop the growing file, and return the record as written."""
+        self._inventory = self._inventory or inventory.read(self._found.facts)
         record = self._write(exit_code)
         (self._folder / JOURNAL_NAME).unlink(missing_ok=True)
         return record
@@ -79,12 +82,18 @@ class Recorder:
         rest = {
             "root_causes": root_causes(findings),
             "findings": findings,
-            "environment": _clean(environment(found), self._mask),
+            "environment": self._environment(),
             **_resources(found),
         }
         record = {**_clean(top, self._mask), **rest}
         write_json(self._folder / NAME, record, is_private=False)
         return record
+
+    def _environment(self) -> dict[str, Any]:
+        found: dict[str, Any] = _clean(environment(self._found), self._mask)
+        if self._inventory is not None:
+            found["inventory"] = inventory.hashed(_clean(self._inventory, self._mask))
+        return found
 
     def _finding(self, finding: Finding, repairs: Iterable[Repair] = ()) -> dict[str, Any]:
         """Return a finding masked, once; kept beside it, since a live object keeps its id.
@@ -169,7 +178,7 @@ def root_causes(findings: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
             "blocks": waiting[finding["check"]],
         }
         for finding in findings
-        if Outcome(finding["outcome"]).is_cause_of_exit_1
+        if finding["outcome"] in _CAUSES
     ]
     return sorted(causes, key=lambda cause: -int(cause["blocks"]))
 
@@ -196,6 +205,7 @@ def environment(found: Examination) -> dict[str, Any]:
         "is_deep": context.deep,
         "is_offline": context.offline,
         "is_partial": found.is_partial,
+        "machine_id": inventory.machine_name(context.state_dir),
     }
 
 

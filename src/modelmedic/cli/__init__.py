@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from modelmedic import __version__, rooms
-from modelmedic.cli import dashboard, profile, report, scan, undo
+from modelmedic.cli import dashboard, history, profile, report, scan, undo
 from modelmedic.cli.parsing import (
     EXIT_FAILED,
     EXIT_INTERRUPTED,
@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 _PYTEST_COMMANDS = {"check": [], "plan": ["--heal=plan"], "heal": ["--heal"]}
-_COMMANDS = (undo, report, dashboard, profile, scan)  # in the order of --help
+_COMMANDS = (undo, history, report, dashboard, profile, scan)  # in the order of --help
 
 
 def main(argv: Sequence[str] | None = None) -> int:

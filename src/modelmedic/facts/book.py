@@ -122,6 +122,16 @@ class FactBook:
         """Return whether a fact came to its end, with a value or without; begin it if need be."""
         return self._entry(probe, args).done()
 
+    def known(self, probe: Probe[T], *args: object) -> T | None:
+        """Return a fact that was read already; None when it was not, or could not be."""
+        with self._lock:
+            entry = self._entries.get((probe.__module__, probe.__qualname__, *args))
+            is_of_now = self._generation_now() == self._generation
+        if entry is None or not is_of_now or not entry.done() or entry.exception() is not None:
+            return None
+        value: T = entry.result()
+        return value
+
     def forget(self) -> None:
         """Drop every fact: the world was changed."""
         with self._lock:

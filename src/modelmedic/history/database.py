@@ -17,6 +17,7 @@ from modelmedic.text import printable
 
 NAME = "history.db"
 WAIT_SECONDS = 5.0  # another run stores its own in milliseconds, an import in batches of half a one
+_PAUSE_SECONDS = 0.02
 _FLAGS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
 _BESIDE = ("-wal", "-shm", "-journal")  # SQLite's own files, by what is added to the name
 _NOT_KEPT = "What is stored now is not kept."
@@ -85,15 +86,36 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
 def _writable(path: Path, clock: Callable[[], float]) -> Opened:
     _make_folder(path.parent)
     try:
-        return _tried(path)
+        return _patient(path)
     except Damaged as error:
         aside = set_aside(path, clock)
         found = _tried(path)
-        found.trouble = (
-            f"The history {printable(path)} was damaged ({error}). It was set aside as "
-            f"{printable(aside.name)}, and a new one was begun."
-        )
+        found.trouble = set_aside_words(path, str(error), aside.name)
         return found
+
+
+def set_aside_words(path: Path, why: str, aside: str) -> str:
+    """Return what is said of a file that was set aside."""
+    return (
+        f"The history {printable(path)} was damaged ({printable(why)}). It was set aside as "
+        f"{printable(aside)}, and a new one was begun."
+    )
+
+
+def _patient(path: Path) -> Opened:
+    """Open the file; where another process sets it up just now, wait for that.
+
+    SQLite's own waiting does not cover the change to WAL. Source: sqlite.org/wal.html, "Sometimes
+    Queries Return SQLITE_BUSY In WAL Mode".
+    """
+    ends = time.monotonic() + WAIT_SECONDS
+    while True:
+        try:
+            return _tried(path)
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > ends:
+                raise
+        time.sleep(_PAUSE_SECONDS)
 
 
 def _make_folder(folder: Path) -> None:
@@ -153,7 +175,8 @@ def _connection(address: str) -> sqlite3.Connection:
 
 def _set_up(connection: sqlite3.Connection, path: Path) -> str:
     """Set what a connection needs, and return what is to be said of the place."""
-    connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # of a file without tables only
+    if _version(connection) == 0:  # said again it would wait for who writes just now
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute("PRAGMA secure_delete = ON")  # what is forgotten is overwritten
     if kind := network_type(path):

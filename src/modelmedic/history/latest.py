@@ -17,6 +17,11 @@ ON CONFLICT (install_id, check_id) DO UPDATE SET
     flaps = flaps + (outcome <> excluded.outcome),
     outcome = excluded.outcome
 """
+_NEWER_RUN = (
+    _NEWER.partition("VALUES")[0]  # noqa: S608 - our own words
+    + "SELECT ?, check_id, run, outcome, ? FROM finding WHERE run = ? AND outcome <> 'blocked' "
+    + _NEWER[_NEWER.index("ON CONFLICT") :]
+)
 _ROW = "SELECT run, outcome, since, flaps FROM latest_finding WHERE install_id = ? AND check_id = ?"
 _MOVED = """
 UPDATE latest_finding SET since = ?, flaps = max(0, flaps + ?)
@@ -60,18 +65,17 @@ def add(
         moment: Its start and id.
         outcomes: Number and outcome of each check.
     """
-    judged = [(check, outcome) for check, outcome in outcomes if outcome != _NOT_JUDGED]
     last = connection.execute(
         "SELECT started_at, run_id FROM run WHERE install_id = ? "
         "ORDER BY started_at DESC, run_id DESC LIMIT 1",
         (install,),
     ).fetchone()
     if tuple(last) <= moment:
-        rows = [(install, check, run, outcome, moment[0]) for check, outcome in judged]
-        connection.executemany(_NEWER, rows)
+        connection.execute(_NEWER_RUN, (install, moment[0], run))
         return
-    for check, outcome in judged:
-        _insert(connection, (install, check, run), moment, outcome)
+    for check, outcome in outcomes:
+        if outcome != _NOT_JUDGED:
+            _insert(connection, (install, check, run), moment, outcome)
 
 
 def recompute(connection: sqlite3.Connection, install: int) -> None:

@@ -88,13 +88,13 @@ def apply(connection: sqlite3.Connection, now: float, limits: Limits = LIMITS) -
         (limits.most_runs,),
     )
     _by_size(connection, limits)
-    drop_orphans(connection)
     connection.execute("INSERT OR REPLACE INTO upkeep VALUES ('retention', ?)", (now,))
 
 
 def give_back(connection: sqlite3.Connection) -> None:
     """Give free pages back to the disk, a part at a time; outside a transaction."""
-    connection.execute(f"PRAGMA incremental_vacuum({_PAGES})").fetchall()
+    # Not `execute`: it takes the first page for the end, as there are no columns.
+    connection.executescript(f"PRAGMA incremental_vacuum({_PAGES});")
 
 
 def drop_orphans(connection: sqlite3.Connection) -> None:

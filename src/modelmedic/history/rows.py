@@ -22,7 +22,8 @@ _SILENT = frozenset({"passed", "skipped"})  # what they found is not worth the r
 _HALVES = re.compile("[\ud800-\udfff]")
 _JUDGED = ("healed", "not healed", "failed")  # verdicts that say something about a recovery
 
-Finding = tuple[str, str, str, str, str, str | None, str | None, float | None, Any, Any, Any]
+Text = str | None
+Finding = tuple[str, str, str, str, str, Text, Text, float | None, Text, Text, Text]
 Heal = tuple[str, str, str, str, str, float, int]
 
 
@@ -72,8 +73,10 @@ def of(record: Mapping[str, Any]) -> Rows:
     """Return the rows of a run record that fits the schema of run records."""
     rows = _rows(record)
     try:
-        for finding in rows.findings:
-            "".join(filter(None, (*finding[:7], *finding[8:]))).encode()
+        # Without the seconds all of a row is text.
+        "".join(
+            [text for row in rows.findings for text in row if text and type(text) is str]
+        ).encode()
         f"{rows.folder}{rows.profile}{rows.modelmedic}{rows.system}{rows.processor}".encode()
         "".join(part for heal in rows.heals for part in heal[:5]).encode()
     except UnicodeEncodeError:  # half a character, which no database takes; we write none
@@ -151,26 +154,50 @@ def _findings(findings: Iterable[Mapping[str, Any]]) -> tuple[Finding, ...]:
     """Return one row a check; of two with one name the last, which is the last word on it."""
     rows: dict[str, Finding] = {}
     for each in findings:
-        outcome = each["outcome"]
-        is_silent = outcome in _SILENT
-        check = each["check"]
-        if len(check) > _NAME_LETTERS:
-            check = _cut(check, _NAME_LETTERS)
-        seconds, blocked_by = each.get("seconds"), each["blocked_by"]
-        rows[check] = (
-            check,
-            _cut(each["title"], _NAME_LETTERS),
-            _cut(each["area"], _NAME_LETTERS),
-            outcome,
-            _cut(each["severity"], _NAME_LETTERS),
+        is_silent = each["outcome"] in _SILENT
+        row: Finding = (
+            each["check"],
+            each["title"],
+            each["area"],
+            each["outcome"],
+            each["severity"],
             each["category"],
-            _cut(each["failure_id"] or "", _NAME_LETTERS) or None,
-            seconds,
-            None if is_silent else _cut(each["what"], _TEXT_LETTERS),
-            None if is_silent else _cut(each["why"], _TEXT_LETTERS),
-            _cut(blocked_by, _NAME_LETTERS) if blocked_by else None,
+            each["failure_id"] or None,
+            each.get("seconds"),
+            None if is_silent else each["what"],
+            None if is_silent else each["why"],
+            each["blocked_by"] or None,
         )
+        if not _is_short(row):
+            row = _cut_row(row)
+        rows[row[0]] = row
     return tuple(rows.values())
+
+
+def _is_short(row: Finding) -> bool:
+    """Return whether no text of a row can be too long: nearly always, and cheaper than a look."""
+    check, title, area, _outcome, severity, _category, failure_id, _seconds, what, why, by = row
+    letters = len(check) + len(title) + len(area) + len(severity) + len(failure_id or "")
+    return letters + len(by or "") <= _NAME_LETTERS and len(what or "") + len(why or "") <= (
+        _TEXT_LETTERS
+    )
+
+
+def _cut_row(row: Finding) -> Finding:
+    check, title, area, outcome, severity, category, failure_id, seconds, what, why, by = row
+    return (
+        _cut(check, _NAME_LETTERS),
+        _cut(title, _NAME_LETTERS),
+        _cut(area, _NAME_LETTERS),
+        outcome,
+        _cut(severity, _NAME_LETTERS),
+        category,
+        failure_id and _cut(failure_id, _NAME_LETTERS),
+        seconds,
+        what and _cut(what, _TEXT_LETTERS),
+        why and _cut(why, _TEXT_LETTERS),
+        by and _cut(by, _NAME_LETTERS),
+    )
 
 
 def _heals(findings: Iterable[Mapping[str, Any]]) -> Iterable[Heal]:

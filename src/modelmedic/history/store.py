@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -11,16 +10,17 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from modelmedic import pseudonyms
-from modelmedic.errors import CannotTell, ModelmedicError
-from modelmedic.history import database, heals, latest, retention, rows
+from modelmedic.history import database, heals, retention, rows
 from modelmedic.history.rows import Rows
+from modelmedic.history.storing import RunWriter
+from modelmedic.inventory import machine_name
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
     from modelmedic.history.importing import BundleReader, Imported
 
+_LABEL_LETTERS = 100
 OWN_MACHINE = "machine:here"  # where no key for stand-ins can be had
 
 Minute = tuple[str, int, float, float, float, float, int]
@@ -36,10 +36,6 @@ ON CONFLICT (machine_id, series, at) DO UPDATE SET
     last = excluded.last,
     samples = samples + excluded.samples
 """
-
-
-class OtherContent(ModelmedicError):  # noqa: N818 - named for what it means, as CannotTell
-    """A run of that machine and id is stored already, and says something else."""
 
 
 class History:
@@ -61,8 +57,7 @@ class History:
         self.trouble = found.trouble
         self.is_kept = found.is_kept
         self.clock = clock
-        self._checks: dict[str, int] = {}
-        self._snapshots: set[str] = set()
+        self._writer: RunWriter | None = None
         self._own_name = ""
 
     @classmethod
@@ -102,6 +97,18 @@ class History:
         """Close the file; twice is once."""
         self.connection.close()
 
+    def begin_anew(self, why: str) -> None:
+        """Set the file aside, because it is damaged, and go on with a new one."""
+        path = self.state_dir / database.NAME
+        self.connection.close()
+        try:
+            aside = database.set_aside(path, self.clock).name
+        except OSError as error:
+            aside = f"nothing ({error.strerror})"
+        found = database.opened(self.state_dir, is_read_only=False, clock=self.clock)
+        self.connection, self.is_kept = found.connection, found.is_kept
+        self.trouble = found.trouble or database.set_aside_words(path, why, aside)
+
     # -- runs ----------------------------------------------------------------------------------
 
     def store(self, record: Mapping[str, Any], *, is_own: bool = False) -> bool:
@@ -123,19 +130,9 @@ class History:
 
     def store_rows(self, found: Rows, sha256: str) -> bool:
         """Do the same for the rows of a record, inside `writing`."""
-        machine = self._machine(found)
-        known = self.connection.execute(
-            "SELECT * FROM run WHERE machine_id = ? AND run_id = ?", (machine, found.run_id)
-        ).fetchone()
-        if known is not None and not self._is_replaced(known, found, sha256):
-            return False
-        install = self._install(machine, found)
-        run = self._add_run(machine, install, found, sha256)
-        outcomes = self._add_findings(run, found)
-        latest.add(self.connection, install, run, (found.started_at, found.run_id), outcomes)
-        if found.machine != self.own_name():  # of our own, the log of repairs knows more
-            heals.add_from_record(self.connection, machine, found)
-        return True
+        if self._writer is None:
+            self._writer = RunWriter(self.connection, self.own_name())
+        return self._writer.store(found, sha256)
 
     def take_in_repairs(self) -> None:
         """Store what the log of judged repairs of this state folder says; see docs/healing."""
@@ -150,9 +147,18 @@ class History:
             return
         with self.writing():
             retention.apply(self.connection, now, limits)
-        self._checks.clear()
-        self._snapshots.clear()
+        self.drop_orphans()
         retention.give_back(self.connection)
+
+    def drop_orphans(self) -> None:
+        """Remove names and snapshots that nothing refers to any more."""
+        # Else SQLite looks for what refers to each of them, without an index, in all findings.
+        self.connection.execute("PRAGMA foreign_keys = OFF")
+        try:
+            with self.writing():
+                retention.drop_orphans(self.connection)
+        finally:
+            self.connection.execute("PRAGMA foreign_keys = ON")
 
     def import_paths(
         self, paths: Iterable[Path], *, read_bundle: BundleReader | None = None
@@ -223,7 +229,7 @@ class History:
     def own_name(self) -> str:
         """Return the stand-in for this machine's name; equal on every run with this folder."""
         if not self._own_name:
-            self._own_name = own_machine_name(self.state_dir) or OWN_MACHINE
+            self._own_name = machine_name(self.state_dir) or OWN_MACHINE
         return self._own_name
 
     def own_machine(self) -> int:
@@ -242,142 +248,16 @@ class History:
             )
         return self.own_machine()
 
+    def label(self, machine: int, text: str) -> None:
+        """Call a machine by a name of the administrator's, which never leaves this file."""
+        with self.writing():
+            self.connection.execute(
+                "UPDATE machine SET label = ? WHERE id = ?", (text[:_LABEL_LETTERS], machine)
+            )
+
     @contextmanager
     def writing(self) -> Iterator[None]:
         """Hold the write lock of the file; all of the block is stored, or nothing."""
-        try:
-            with database.transaction(self.connection):
-                yield
-        except BaseException:
-            self._checks.clear()  # what was made in the block is not there
-            self._snapshots.clear()
-            raise
-
-    # -- one run -------------------------------------------------------------------------------
-
-    def _machine(self, found: Rows) -> int:
-        self.connection.execute(
-            "INSERT INTO machine (name, is_own, first_seen, last_seen) VALUES (?1, ?2, ?3, ?3) "
-            "ON CONFLICT (name) DO UPDATE SET first_seen = min(first_seen, excluded.first_seen), "
-            "last_seen = max(last_seen, excluded.last_seen)",
-            (found.machine, found.machine == self.own_name(), found.started_at),
-        )
-        row = self.connection.execute("SELECT id FROM machine WHERE name = ?", (found.machine,))
-        return int(row.fetchone()["id"])
-
-    def _is_replaced(self, known: sqlite3.Row, found: Rows, sha256: str) -> bool:
-        """Return whether a known run makes room for what is now said of it.
-
-        Only one that had not ended does, when its end comes.
-
-        Raises:
-            OtherContent: It says something else.
-        """
-        if known["record_sha256"] == sha256:
-            return False
-        if (
-            known["exit_code"] is None
-            and found.exit_code is not None
-            and known["started_at"] == found.started_at
-        ):
-            self._drop(known)
-            return True
-        if self._is_same(known, found):
-            return False
-        raise OtherContent(
-            f"Run {found.run_id} of {found.machine} is known with other content.",
-            "A run is stored once; what is stored is not overwritten.",
-            f"To take the other one instead: modelmedic history forget {found.run_id}, then import "
-            "again.",
-        )
-
-    def _is_same(self, known: sqlite3.Row, found: Rows) -> bool:
-        """Return whether all that is kept of a record is stored already."""
-        kept = ("started_at", "seconds", "mode", "stage", "exit_code", "counts", "root_causes")
-        stored = self.connection.execute(
-            "SELECT check_name.name, finding.outcome, finding.what, finding.why FROM finding "
-            "JOIN check_name ON check_name.id = check_id WHERE run = ?",
-            (known["id"],),
-        )
-        told = {(each[0], each[3], each[8], each[9]) for each in found.findings}
-        return {tuple(row) for row in stored} == told and all(
-            known[name] == getattr(found, name) for name in kept
-        )
-
-    def _drop(self, known: sqlite3.Row) -> None:
-        self.connection.execute("DELETE FROM run WHERE id = ?", (known["id"],))
-        latest.recompute(self.connection, known["install_id"])
-
-    def _install(self, machine: int, found: Rows) -> int:
-        key = (machine, found.folder, found.profile)
-        self.connection.execute(
-            "INSERT OR IGNORE INTO install (machine_id, folder, profile) VALUES (?, ?, ?)", key
-        )
-        row = self.connection.execute(
-            "SELECT id FROM install WHERE machine_id = ? AND folder = ? AND profile = ?", key
-        )
-        return int(row.fetchone()["id"])
-
-    def _add_run(self, machine: int, install: int, found: Rows, sha256: str) -> int:
-        snapshot = found.snapshot
-        if snapshot is not None and snapshot.hash not in self._snapshots:
-            self.connection.execute(
-                "INSERT OR IGNORE INTO environment VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                dataclasses.astuple(snapshot),
-            )
-            self._snapshots.add(snapshot.hash)
-        values = {
-            "machine_id": machine,
-            "install_id": install,
-            "run_id": found.run_id,
-            "started_at": found.started_at,
-            "seconds": found.seconds,
-            "mode": found.mode,
-            "stage": found.stage,
-            "exit_code": found.exit_code,
-            "modelmedic": found.modelmedic,
-            "environment": snapshot.hash if snapshot else None,
-            "counts": found.counts,
-            "root_causes": found.root_causes,
-            "record_sha256": sha256,
-            "is_partial": found.is_partial,
-        }
-        marks = ", ".join("?" * len(values))
-        added = self.connection.execute(
-            f"INSERT INTO run ({', '.join(values)}) VALUES ({marks})",  # noqa: S608 - our own names
-            tuple(values.values()),
-        )
-        return int(added.lastrowid or 0)
-
-    def _add_findings(self, run: int, found: Rows) -> list[tuple[int, str]]:
-        numbered = [(self._check(each), each) for each in found.findings]
-        self.connection.executemany(
-            "INSERT INTO finding VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            sorted((run, number, *each[3:]) for number, each in numbered),
-        )
-        return [(number, each[3]) for number, each in numbered]
-
-    def _check(self, finding: rows.Finding) -> int:
-        name, title, area = finding[:3]
-        number = self._checks.get(name)
-        if number is None:
-            self.connection.execute(
-                "INSERT OR IGNORE INTO check_name (name, title, area) VALUES (?, ?, ?)",
-                (name, title, area),
-            )
-            row = self.connection.execute("SELECT id FROM check_name WHERE name = ?", (name,))
-            number = self._checks[name] = int(row.fetchone()["id"])
-        return number
-
-
-def own_machine_name(state_dir: Path) -> str:
-    """Return the stand-in for this machine; "" where no key for it can be had."""
-    import platform
-
-    from modelmedic.machine_id import machine_id
-
-    try:
-        key = pseudonyms.local_key(state_dir)
-    except CannotTell:
-        return ""
-    return pseudonyms.token(key, "machine", machine_id() or platform.node())
+        self._writer = None  # another process may have removed what it has named
+        with database.transaction(self.connection):
+            yield
