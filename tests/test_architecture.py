@@ -50,7 +50,8 @@ LAYERS = (
         "proxying",
     ),
     ("strategies",),
-    ("healing", "reliability.interfaces", "reliability.disk_watch"),
+    # A heal says what it downloads, so that the monitor does not take it for a leak.
+    ("healing", "reliability.interfaces", "reliability.disk_watch", "monitor.announced"),
     # Its children meet the journal of a repair, which lies above the rest of the test kit.
     (
         "testing.conformance",

@@ -34,6 +34,8 @@ ONLY_NAMED = {
     "ValidationResult",
     "HardwareProfile",
     "GPUInfo",
+    "InstallationReport",
+    "TrendAnalysis",
 }
 PAGE = CHECKOUT / "docs" / "installer-library.md"
 INTERFACES = [name for name in CLASSES if name.startswith("I")]
@@ -139,6 +141,7 @@ def _named(value):
 def test_the_specimen_holds_what_the_issue_names():
     assert set(INTERFACES) == {
         "IPreInstallationValidator", "IReliabilityManager", "IAutoRecoveryEngine",
+        "IHealthReporter",
     }  # fmt: skip
     assert set(DATACLASSES) == {
         "EnhancedErrorContext", "SystemInfo", "ResourceSnapshot", "NetworkStatus",

@@ -51,6 +51,15 @@ if TYPE_CHECKING:
     from modelmedic.reliability.temporary import TemporaryFiles
     from modelmedic.reliability.validator import PreInstallationValidator
     from modelmedic.reliability.wrapper import ReliabilityWrapper, instrument
+    from modelmedic.reporter.health_reporter import HealthReporter
+    from modelmedic.reporter.interfaces import (
+        Effect,
+        ErrorPattern,
+        IHealthReporter,
+        InstallationReport,
+        Trend,
+        TrendAnalysis,
+    )
     from modelmedic.scan.finding import ScanFinding
 
 __all__ = [
@@ -64,17 +73,22 @@ __all__ = [
     "Declaration",
     "DiskFilling",
     "DiskWatch",
+    "Effect",
     "EnhancedErrorCategory",
     "EnhancedErrorContext",
     "ErrorCapture",
     "ErrorLog",
+    "ErrorPattern",
     "GPUInfo",
     "HardwareProfile",
+    "HealthReporter",
     "History",
     "IAutoRecoveryEngine",
+    "IHealthReporter",
     "IPreInstallationValidator",
     "IRecoveryStrategy",
     "IReliabilityManager",
+    "InstallationReport",
     "Metrics",
     "NetworkStatus",
     "OperationMetrics",
@@ -94,6 +108,8 @@ __all__ = [
     "TemporaryFiles",
     "TerminalChooser",
     "TimeoutManager",
+    "Trend",
+    "TrendAnalysis",
     "UnknownErrorType",
     "ValidationResult",
     "__version__",
@@ -194,6 +210,15 @@ _HOMES = {
     "reliability.wrapper": (
         "ReliabilityWrapper",
         "instrument",
+    ),
+    "reporter.health_reporter": ("HealthReporter",),
+    "reporter.interfaces": (
+        "Effect",
+        "ErrorPattern",
+        "IHealthReporter",
+        "InstallationReport",
+        "Trend",
+        "TrendAnalysis",
     ),
     "scan.finding": ("ScanFinding",),
 }

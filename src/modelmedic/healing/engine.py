@@ -17,6 +17,7 @@ from modelmedic.healing import adoption, guards, kept, lock, trouble, undoing
 from modelmedic.healing import journal as journals
 from modelmedic.healing.journal import Journal
 from modelmedic.healing.undoing import undo_repair, undo_run
+from modelmedic.monitor.announced import announce
 from modelmedic.operations.base import RISKS, Cost, Operation, Workshop
 from modelmedic.operations.tree import Tree
 from modelmedic.reliability.disk_watch import DiskWatch
@@ -186,8 +187,9 @@ class Engine:
         try:
             self._begin(applied)
             try:
-                for seq, operation in enumerate(plan.operations):
-                    self._apply_one(applied, seq, operation)
+                with self._announced(plan):
+                    for seq, operation in enumerate(plan.operations):
+                        self._apply_one(applied, seq, operation)
             finally:
                 with contextlib.suppress(OSError, ModelmedicError):  # the disk may be full
                     self._meter(applied, before, started)
@@ -301,6 +303,13 @@ class Engine:
         )
         operation.apply(self.shop, note)
         self.journal.add("after", repair=applied.number, seq=seq, note=note)
+
+    def _announced(self, plan: Plan) -> contextlib.AbstractContextManager[None]:
+        """Tell a monitor of a download, so that it calls none of it a leak of the disk."""
+        if not plan.cost.fetch_bytes:
+            return contextlib.nullcontext()
+        planned = max(plan.cost.fetch_bytes, plan.cost.disk_bytes)
+        return announce(self.context.state_dir, plan.recovery, planned, self.context.place)
 
     def _give_up(self, applied: Applied, error: BaseException) -> None:
         """Put back what was done, and say it; what the system said becomes words.
