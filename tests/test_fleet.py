@@ -209,6 +209,19 @@ def test_one_slow_machine_does_not_make_a_check_slower(book):
     assert [each.ratio for each in slowest.slowest(connection, machines.read(connection))] == [None]
 
 
+def test_half_of_the_installs_may_be_slower_by_chance(book):
+    for number in range(9):
+        later = 6.0 if number < 5 else 2.9
+        runs = [
+            (age, [("x.one", "passed", {"seconds": later if age < 2 else 3.0})])
+            for age in range(8, -1, -1)
+        ]
+        a_machine(book, *runs)
+    connection = book.close()
+    found = slowest.slowest(connection, machines.read(connection))
+    assert [(each.median_seconds, each.ratio) for each in found] == [(6.0, None)]
+
+
 # -- all of it -----------------------------------------------------------------------------------
 
 

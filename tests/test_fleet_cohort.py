@@ -71,6 +71,16 @@ def test_a_machine_whose_check_was_not_judged_is_on_no_side():
     assert (group.has_enough, group.tested) == (True, 0)
 
 
+def test_a_machine_on_which_the_check_holds_in_part_is_on_no_side():
+    book = Book()
+    for number, other in enumerate(["failed"] * 3 + ["passed"] * 4 + ["degraded", "skipped"]):
+        machine = book.machine(f"machine:{number:010x}")
+        findings = [("x.one[a]", "passed", {}), ("x.one[b]", other, {})]
+        book.run(machine, book.install(machine), NOW, findings)
+    group = contrasts(book.close())["x.one"]
+    assert (len(group.sick), len(group.healthy)) == (3, 5), "skipped: does not apply there"
+
+
 def test_two_installs_of_one_machine_are_one_machine():
     book = Book()
     for number in range(8):

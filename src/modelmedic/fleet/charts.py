@@ -5,6 +5,8 @@ from __future__ import annotations
 import html
 from collections.abc import Sequence
 
+from modelmedic.text import visible
+
 _TALL = 28
 _COLUMN = 6
 _WIDE = 120
@@ -64,7 +66,7 @@ def interval(low: float, middle: float, high: float, label: str, least: float = 
 
 
 def _svg(kind: str, shown: tuple[int, int], box: tuple[int, int], label: str, drawn: str) -> str:
-    said = html.escape(" ".join(label.split())[:300])
+    said = html.escape(visible(" ".join(label.split())[:300]))
     return (
         f'<svg class="chart {kind}" role="img" width="{shown[0]}" height="{shown[1]}" '
         f'viewBox="0 0 {box[0]} {box[1]}" preserveAspectRatio="none">'
