@@ -4,7 +4,8 @@
 ours; ours without its track record; and least squares (`statistics.linear_regression`, as
 Prometheus' predict_linear) through the same windows with the same reach. A warning is right if
 what it says happens, in a third to three times of the time it says or within five minutes of it;
-it is a false alarm if that has not happened until then. What comes sooner than said is neither. Downloads that end are rated by how far the forecast of their end is off.
+it is a false alarm if that has not happened until then. What comes sooner than said is neither.
+Downloads that end are rated by how far the forecast of their end is off.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from prediction_series import Series, recorded, synthetic
 
 from modelmedic.monitor import prediction
 from modelmedic.monitor.announced import Announced
-from modelmedic.monitor.prediction import LEAST_POINTS, REACH_WINDOWS, Predictor
+from modelmedic.monitor.prediction import LEAST_POINTS, Predictor
 
 METHODS = ("ours", "without the track record", "least squares")
 LEAST_LEAD_SECONDS = 60.0  # a warning that comes later is none
@@ -167,7 +168,7 @@ class LeastSquares:
         if slope * kind.direction <= 0 or gap * kind.direction <= 0:
             return None
         ahead = gap / slope
-        reach = min(kind.horizon_seconds, REACH_WINDOWS * (last - points[0][0]))
+        reach = min(kind.horizon_seconds, kind.reach_windows * (last - points[0][0]))
         return last + ahead if ahead <= reach else None
 
 
@@ -190,7 +191,8 @@ def finish_errors(series: Series) -> dict[str, float | None]:
         ):  # fmt: skip
             off[name] += [] if end is None else [abs(end - ends) / (ends - now)]
     return {name: statistics.median(each) if each else None for name, each in off.items()} | {
-        "told": len(off["ours"]), "looks": len(series.points)
+        "told": len(off["ours"]),
+        "looks": len(series.points),
     }
 
 
@@ -206,7 +208,8 @@ def _print(rows: dict[str, dict[str, Row]], downloads: dict[str, dict[str, float
                   f"{_percent(figures['false_alarm_ratio']):>13} "
                   f"{figures['false_alarms_per_day']:6.1f}")  # fmt: skip
     for name, found in downloads.items():
-        print(f"{name}: told at {found.pop('told')} of {found.pop('looks')} looks; the end is off by "
+        print(f"{name}: told at {found.pop('told')} of {found.pop('looks')} looks; the end is off "
+              "by "
               + ", ".join(f"{_percent(value)} ({method})" for method, value in found.items())
               + " of what is left (median)")  # fmt: skip
 

@@ -1,11 +1,11 @@
 """Record what really happens to a disk, to memory and to open files, for the back-test.
 
-``python benchmarks/record_series.py DISK [SECONDS] [FOLDER]``. DISK is a folder on a small disk that
-may be filled: a writer of changing speed fills it. Beside it run a Python that keeps what it should
-forget until it gets no more (its address space is limited), one that works and forgets, one that
-does not close its files until it may open no more, a download over the loopback of changing speed,
-and nothing at all: this machine's memory and disk. Each is looked at every two seconds and written
-to FOLDER as one JSON. The small disk was made, in a name space of its own, by::
+``python benchmarks/record_series.py DISK [SECONDS] [FOLDER]``. DISK is a folder on a small disk
+that may be filled: a writer of changing speed fills it. Beside it run a Python that keeps what it
+should forget until it gets no more (its address space is limited), one that works and forgets, one
+that does not close its files until it may open no more, a download over the loopback of changing
+speed, and nothing at all: this machine's memory and disk. Each is looked at every two seconds and
+written to FOLDER as one JSON. The small disk was made by root, in a name space of its own, by::
 
     unshare -m sh -c 'mount -t tmpfs -o size=320m tmpfs /mnt && python record_series.py /mnt'
 """
@@ -168,7 +168,7 @@ def _resident(pid: int) -> int:
 
 
 def _open_files(pid: int) -> int:
-    return len(os.listdir(f"/proc/{pid}/fd"))
+    return len([*Path(f"/proc/{pid}/fd").iterdir()])
 
 
 def _meminfo(name: str) -> int:

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from engine_support import (  # noqa: F401
@@ -30,7 +31,7 @@ def test_an_announcement_lasts_as_long_as_its_block(tmp_path):
     with announced.announce(tmp_path, "refetch_model_file", 80 * GIB, "/models"):
         (found,) = announced.read(tmp_path)
         assert (found.what, found.planned_bytes) == ("refetch_model_file", 80 * GIB)
-        assert (found.folder, found.pid) == (os.path.abspath("/models"), os.getpid())
+        assert (found.folder, found.pid) == (str(Path("/models").absolute()), os.getpid())
         (path,) = (tmp_path / "announced").iterdir()
         assert path.stat().st_mode & 0o777 == 0o600 or sys.platform == "win32"
     assert announced.read(tmp_path) == []

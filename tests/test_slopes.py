@@ -76,6 +76,13 @@ def test_scipy_says_the_same_also_with_ties(seed, n, ties, expected):
     assert ends(theil_sen(points, are_independent=True)) == pytest.approx(expected)
 
 
+def test_scipy_says_the_same_of_few_values_many_times():
+    draw = random.Random(11)
+    points = [(float(at), float(round(0.05 * at + draw.gauss(0, 0.5)))) for at in range(40)]
+    found = theil_sen(points, are_independent=True)
+    assert ends(found) == pytest.approx((0.03571428571428571, 0.0, 0.05263157894736842))
+
+
 def test_a_fifth_of_wild_values_does_not_move_it():
     points = [(float(at), 2.0 * at + (1e9 if at % 5 == 0 else 0.0)) for at in range(60)]
     found = theil_sen(points)
@@ -124,21 +131,33 @@ def test_the_interval_holds_the_true_slope_of_noise_about_as_often_as_it_says():
     assert 180 <= held <= 198
 
 
-def test_a_random_walk_is_seldom_called_a_trend():
-    """Without the correction for neighbours that err alike more than two in three are."""
+@pytest.mark.parametrize(
+    ("keeps", "as_books_say", "corrected"), [(1.0, 66, 15), (0.5, 20, 12)], ids=["walk", "wander"]
+)
+def test_what_wanders_is_seldom_called_a_trend(keeps, as_books_say, corrected):
+    """Of 100 that keep so much of the value before; the interval of books is for noise alone."""
 
-    def walk(seed):
+    def series_of(seed):
         draw, value, points = random.Random(seed), 0.0, []
         for at in range(60):
-            value += draw.gauss(0, 1)
+            value = keeps * value + draw.gauss(0, 1)
             points.append((float(at), value))
         return points
 
-    walks = [walk(seed) for seed in range(100)]
-    corrected = sum(theil_sen(each).is_trend for each in walks)
-    naive = sum(theil_sen(each, are_independent=True).is_trend for each in walks)
-    assert naive > 66
-    assert corrected < 33
+    found = [series_of(seed) for seed in range(100)]
+    assert sum(theil_sen(each, are_independent=True).is_trend for each in found) > as_books_say
+    assert sum(theil_sen(each).is_trend for each in found) < corrected
+
+
+def test_what_adds_up_uneven_steps_is_a_trend():
+    """A writer of changing speed: its bytes are no noise about a line, and all the same a trend."""
+    draw, written, points = random.Random(1), 0.0, []
+    for at in range(60):
+        written += draw.choice([0.1, 0.3, 0.5, 0.5, 0.7, 1.2])
+        points.append((float(at), written))
+    found = theil_sen(points)
+    assert found.low > 0.3
+    assert found.high < 0.8
 
 
 def test_an_average_forgets_half_in_its_half_life():

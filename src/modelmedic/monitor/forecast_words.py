@@ -14,8 +14,9 @@ from modelmedic.text import duration, printable, size
 _DAY = 86400.0
 _CRITICAL_SECONDS = 900.0  # what is full in a quarter of an hour leaves no time for coffee
 _FAST = (5.0, 30.0, 180.0, 900.0)  # windows of 5 min, 30 min, 3 h, 15 h
-# A leak is slow, and loading a model is none: 14 GB from a disk of 100 MB/s take 140 s.
-_SLOW = (15.0, 90.0, 600.0)  # windows of 15 min, 90 min, 10 h
+# A leak is slow, and loading a model is none: 60 GB from a disk of 200 MB/s take five minutes, less
+# than the twelve points that are the least.
+_SLOW = (30.0, 120.0, 600.0)  # windows of 30 min, 2 h, 10 h
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,8 @@ class Kind:
         command: What to run.
         is_trouble: Whether anybody needs to hear of it unasked.
         knows_announced: Whether announced work explains it.
+        reach_windows: What lies further ahead than so many lengths of its window is not told: a
+            trend of five minutes says nothing of tomorrow.
     """
 
     name: str
@@ -45,6 +48,7 @@ class Kind:
     command: str = ""
     is_trouble: bool = True
     knows_announced: bool = False
+    reach_windows: float = 2.0
 
 
 KINDS: Mapping[str, Kind] = {
@@ -80,6 +84,7 @@ KINDS: Mapping[str, Kind] = {
         Kind(
             "download_finish", 1, 7 * _DAY, (2.0, 20.0, 200.0), "{subject} will be complete",
             is_trouble=False,
+            reach_windows=30.0,
         ),
     )
 }  # fmt: skip

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections import OrderedDict, deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from modelmedic.monitor import signatures
@@ -48,16 +48,21 @@ _COUNT_OF_NONE = re.compile(
     r"\b(?:errors?|failures?|failed|exceptions?)\s{0,3}[:=]\s{0,3}0(?![.\d])"
 )
 _ERROR = re.compile(
-    r"\b(?:error|exception|fatal|critical|failed|failure|panic|segfault|aborted|traceback)\b"
-    r"|\w(?:error|exception)\b"
+    r"\b(?i:error|exception|fatal|critical|failed|failure|panic|segfault|aborted|traceback)\b"
+    r"|[a-z\d](?:Error|Exception)\b"
 )
 _HEAD_CHARS = 120  # where a level stands
 
+# A colour stands before and behind what it colours, and in the midst of a token would hide it.
+# Source: ECMA-48, control sequences, operating system commands, and escapes of two letters.
+_ESCAPES = re.compile(
+    "\x1b(?:\\[[0-?]{0,64}[ -/]{0,8}[@-~]|\\][^\x07\x1b]{0,2000}(?:\x07|\x1b\\\\)?|[@-Z^_\\\\])"
+)
 _MARKS = (
     (re.compile(r"https?://[^\s'\"<>]{1,500}"), "<url>"),
     (re.compile(r"(?:[A-Za-z]:)?(?:[\\/][\w.+@~-]{1,100}){2,30}[\\/]?"), "<path>"),
-    (re.compile(r"\b0x[0-9a-fA-F]{1,32}\b|\b[0-9a-fA-F-]{8,64}\b"), "<id>"),
-    (re.compile(r"\d{1,40}"), "<n>"),
+    # Addresses and hashes, of which some are all digits, and numbers.
+    (re.compile(r"\b0x[0-9a-fA-F]{1,32}\b|\b[0-9a-fA-F-]{8,64}\b|\d{1,40}(?:\.\d{1,40})?"), "<n>"),
     (re.compile(r"'[^']{1,200}'|\"[^\"]{1,200}\""), "<name>"),
     (re.compile(r"\s{1,100}"), " "),
 )
@@ -106,6 +111,8 @@ class Patterns:
 
     def add(self, line: LogLine) -> PotentialIssue | None:
         """Take a line, those of one log in their order; return what it shows."""
+        if "\x1b" in line.text:
+            line = replace(line, text=_ESCAPES.sub("", line.text))
         joined = self._joiner.add(line)
         return None if joined is None else self._judged(joined)
 
@@ -220,7 +227,7 @@ def _verdict(joined: Joined) -> _Verdict | None:
     if not joined.is_traceback and not any(word in lowered for word in _SUSPECT):
         return None
     failure = signatures.failure_of(lowered)
-    is_error = joined.is_traceback or is_error_line(lowered)
+    is_error = joined.is_traceback or is_error_line(text)
     shape = template(joined.headline)
     return _Verdict(failure, is_error, shape) if failure or is_error else None
 
@@ -233,12 +240,13 @@ def template(text: str) -> str:
     return text.strip()[:_MOST_TEMPLATE]
 
 
-def is_error_line(lowered: str) -> bool:
-    """Return whether a line in lower case tells an error, by its level and its words."""
+def is_error_line(text: str) -> bool:
+    """Return whether a line tells an error, by its level and its words."""
+    lowered = text.lower()
     if _LEVEL.search(lowered[:_HEAD_CHARS]):
         return False
     return (
-        bool(_ERROR.search(lowered))
+        bool(_ERROR.search(text))
         and not _NONE_WRONG.search(lowered)
         and not _COUNT_OF_NONE.search(lowered)
     )

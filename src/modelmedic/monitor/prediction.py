@@ -1,11 +1,12 @@
 """When a disk, a memory or a table of open files will be full, and when a download will be done.
 
 A forecast is told only if all of this holds: the 95 % interval of the robust slope excludes 0
-and points at the limit; the last third of the window still moves (a step or a ramp that has ended
-does not); the likely arrival lies within the horizon and within a few windows (no trend of five
-minutes says anything about tomorrow); and the forecasts of that window beat the naive guesses on
-their own past (`modelmedic.monitor.track_record`). Three windows of different length watch each
-series; of those that tell, the one with the earliest arrival speaks.
+and points at the limit; the last quarter of the window still moves (a step or a ramp that has
+ended does not); the likely arrival lies within the horizon and within a few windows (no trend of
+five minutes says anything about tomorrow), and the latest within three times that; the forecasts
+of that window beat the naive guesses on their own past, and the series does not usually turn back
+from there (`modelmedic.monitor.track_record`). Windows of different length watch each series; of
+those that tell, the one with the earliest arrival speaks.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ _LEAST_JUDGED_POINTS = 8  # to forecast something that is judged, but not told
 # How far ahead a forecast is judged, in parts of its window: far enough that "it stays" is wrong
 # when there is a trend, near enough to be judged before the disk is full.
 _AHEAD_RATIO = 1 / 4
-REACH_WINDOWS = 4.0
-_STILL_MOVING_RATIO = 1 / 3  # of the slope, that the last third must still have
+_MOST_UNSURE = 3.0  # the latest arrival is at most this many times as far away as the likely one
+_STILL_MOVING_RATIO = 1 / 3  # of the slope, that its last quarter must still have
 _FAR = 3.0  # times as far as is told: no slope is computed for what is further away
 _SLACK_RATIO, _SLACK_BYTES = 0.05, 64 << 20  # of an announced download: logs, other programs
 _GAP_BUCKETS = 5.0  # a pause this long (a sleeping laptop) ends a window
@@ -39,11 +40,13 @@ class Window:
 
     Args:
         bucket_seconds: Length of a span.
+        reach_windows: How far ahead is told, in lengths of the window.
     """
 
-    __slots__ = ("_bucket", "_ends", "bucket_seconds", "points", "record", "slope")
+    __slots__ = ("_bucket", "_ends", "_far_windows", "bucket_seconds", "points", "record", "slope")
 
-    def __init__(self, bucket_seconds: float) -> None:
+    def __init__(self, bucket_seconds: float, reach_windows: float = 2.0) -> None:
+        self._far_windows = _FAR * reach_windows
         self.bucket_seconds = bucket_seconds
         self.points: deque[tuple[float, float]] = deque(maxlen=POINTS)
         self.record = TrackRecord()
@@ -88,7 +91,7 @@ class Window:
         self._bucket.clear()
         self.points.append((at, value))
         self.record.settle(at, value)
-        slope = _slope_towards(self.points, limit)
+        slope = _slope_towards(self.points, limit, self._far_windows)
         if slope is not None:
             self._note(slope, at, value)
         self.slope = slope if slope and _is_told(slope, self.points) else None
@@ -99,9 +102,10 @@ class Window:
         rate = (value - before) / (at - before_at) if at > before_at else 0.0
         self.record.note(
             at + ahead,
-            slope.intercept_at(at + ahead),
+            from_line=slope.intercept_at(at + ahead),
+            from_value=value + slope.per_second * ahead,
             stays=value,
-            lately=_thirds(self.points)[-1][1],
+            lately=_parts(self.points, 3)[-1][1],
             rate=value + rate * ahead,
         )
 
@@ -122,7 +126,9 @@ class Predictor:
         self.series = series
         self.limit = limit
         self.subject = subject or series
-        self._windows = tuple(Window(each) for each in self.kind.bucket_seconds)
+        self._windows = tuple(
+            Window(each, self.kind.reach_windows) for each in self.kind.bucket_seconds
+        )
         self._turns = TurningPoints()
         self._value: float | None = None
         self._since: float | None = None  # when the present row of forecasts began
@@ -181,28 +187,22 @@ class Predictor:
 
     def _of_window(self, window: Window, now: float) -> Forecast | None:
         slope = window.slope
-        if slope is None:
-            return None
-        # From the newest value on: the last point of a long window may be old.
-        at, value = max(each.points[-1] for each in self._windows if each.points)
-        gap = self.limit - value
-        if gap * self.kind.direction <= 0 or slope.per_second * self.kind.direction <= 0:
-            return None
-        likely = at + gap / slope.per_second
-        ends = sorted((at + gap / slope.low, at + gap / slope.high))
-        reach = min(self.kind.horizon_seconds, REACH_WINDOWS * slope.seconds)
-        if likely > now + reach:
-            return None
-        return Forecast(
-            value=value,
-            limit=self.limit,
-            slope=slope,
-            earliest_at=max(now, ends[0]),
-            likely_at=max(now, likely),
-            latest_at=max(now, ends[1]),
-            now=now,
-            record=str(window.record),
+        at, value = max((each.points[-1] for each in self._windows if each.points), default=(0, 0))
+        if slope is None or now - at > _GAP_BUCKETS * window.bucket_seconds:
+            return None  # no trend, or nobody looks any more
+        way = self.kind.direction
+        begin = value if window.record.is_value_better else slope.intercept_at(at)
+        gap = (self.limit - begin) * way
+        slow, likely, fast = sorted(
+            each * way for each in (slope.low, slope.per_second, slope.high)
         )
+        if gap <= 0 or slow <= 0 or likely > _MOST_UNSURE * slow:
+            return None
+        if gap / likely > min(self.kind.horizon_seconds, self.kind.reach_windows * slope.seconds):
+            return None
+        early, expected, late = (max(now, at + gap / speed) for speed in (fast, likely, slow))
+        told = str(window.record)
+        return Forecast(value, self.limit, slope, early, expected, late, now, told)
 
     def _of_announced(
         self, value: float, now: float, announced: Sequence[Announced]
@@ -228,35 +228,39 @@ class Predictor:
         )
 
 
-def _slope_towards(points: deque[tuple[float, float]], limit: float) -> Slope | None:
+def _slope_towards(
+    points: deque[tuple[float, float]], limit: float, far_windows: float
+) -> Slope | None:
     """Return the slope of a window that goes to a limit which is not far away.
 
     Nearly always the medians of the thirds say already that it does not, and none is computed.
     """
     if len(points) < _LEAST_JUDGED_POINTS:
         return None
-    first, _middle, last = _thirds(points)
+    first, _middle, last = _parts(points, 3)
     overall = (last[1] - first[1]) / (last[0] - first[0])
     gap, span = limit - last[1], points[-1][0] - points[0][0]
-    if overall * gap <= 0 or gap / overall > _FAR * REACH_WINDOWS * span:
+    if overall * gap <= 0 or gap / overall > far_windows * span:
         return None
     slope = theil_sen(list(points))
     return slope if slope and slope.per_second * gap > 0 else None
 
 
 def _is_told(slope: Slope, points: deque[tuple[float, float]]) -> bool:
-    """Return whether a slope is a trend, and its last third still goes that way."""
+    """Return whether a slope is a trend, and its last quarter still goes that way."""
     if len(points) < LEAST_POINTS or not slope.is_trend:
         return False
-    _first, middle, last = _thirds(points)
-    recent = (last[1] - middle[1]) / (last[0] - middle[0])
+    before, last = _parts(points, 4)[-2:]
+    recent = (last[1] - before[1]) / (last[0] - before[0])
     return recent / slope.per_second >= _STILL_MOVING_RATIO
 
 
-def _thirds(points: deque[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Return the medians of the first, the middle and the last third."""
-    kept, third = list(points), len(points) // 3
-    parts = kept[:third], kept[-2 * third : -third], kept[-third:]
+def _parts(points: deque[tuple[float, float]], count: int) -> list[tuple[float, float]]:
+    """Return the medians of so many equal parts; what is left over lies before them."""
+    kept, length = list(points), len(points) // count
+    parts = [
+        kept[len(kept) - length * n : len(kept) - length * (n - 1)] for n in range(count, 0, -1)
+    ]
     return [
         (median([at for at, _ in part]), median([value for _, value in part])) for part in parts
     ]

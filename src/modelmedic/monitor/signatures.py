@@ -72,7 +72,10 @@ def _signatures() -> tuple[tuple[str, str, re.Pattern[str]], ...]:
 
 def _pattern(pieces: list[str]) -> re.Pattern[str]:
     words = rf".{{0,{_MOST_GAP}}}?".join(map(re.escape, pieces))
-    return re.compile(rf"(?<!\w){words}(?!\w)", re.DOTALL)
+    # A word begins and ends at its edges; a quote or a parenthesis does everywhere.
+    before = r"(?<!\w)" if pieces[0][:1].isalnum() else ""
+    after = r"(?!\w)" if pieces[-1][-1:].isalnum() else ""
+    return re.compile(before + words + after, re.DOTALL)
 
 
 @cache

@@ -18,6 +18,8 @@ _Z95 = 1.959963984540054
 # Turns a MAD into what the standard deviation of normal data would be.
 # Source: Rousseeuw and Croux, "Alternatives to the Median Absolute Deviation", 1993.
 MAD_TO_SIGMA = 1.4826
+_ADDS_UP = 0.6  # measured: benchmarks/prediction_backtest.py
+_MOST_LASTING = 0.9
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,15 +64,16 @@ def theil_sen(
 ) -> Slope | None:
     """Return the Theil-Sen slope of points (seconds, value), in any order.
 
-    The interval is that of Sen: ranks of the pairs' slopes, as Kendall's statistic spreads. What
-    a machine measures is no set of independent points, it wanders: where neighbours err alike,
-    the statistic spreads further, by the factor (1+r)/(1-r) of the residuals' correlation r from
-    one point to the next. Without that nearly every random walk would be called a trend.
+    The interval is that of Sen, from ranks of the pairs' slopes, as Kendall's statistic spreads
+    for independent points. What a machine measures is often no such thing. Where neighbours err
+    alike by a correlation r, the statistic spreads further, by the factor (1+r)/(1-r). Where r is
+    above 0.6 the series adds up its steps, as the free bytes of a disk do: then the interval is
+    that of the mean step. Without either, two of three random walks would be called a trend.
 
     Args:
         points: Of any number; above ``most_points`` they are thinned to medians of equal groups.
         most_points: Bounds the work, which is that of all pairs.
-        are_independent: Leaves the correlation out: the interval of Sen as it stands in books.
+        are_independent: Leaves both corrections out: the interval of Sen as it stands in books.
 
     Returns:
         None below 5 points, at one moment only, or with a value that is no finite number.
@@ -89,8 +92,11 @@ def theil_sen(
     first, last = kept[0][0], kept[-1][0]
     residuals = [y - middle * (x - last) for x, y in kept]
     level = median(residuals)
-    factor = 1.0 if are_independent else _inflation([each - level for each in residuals])
-    low, high = _interval(slopes, kept, factor)
+    r = 0.0 if are_independent else _correlation([each - level for each in residuals])
+    if r > _ADDS_UP:
+        low, high = _of_steps(kept, middle)
+    else:
+        low, high = _of_ranks(slopes, kept, (1 + r) / (1 - r))
     spread = MAD_TO_SIGMA * mad(residuals)
     return Slope(middle, low, high, last, level, spread, len(kept), last - first)
 
@@ -157,7 +163,7 @@ def _of_sorted(values: Sequence[float]) -> float:
     return values[half] if len(values) % 2 else (values[half - 1] + values[half]) / 2
 
 
-def _interval(
+def _of_ranks(
     slopes: list[float], points: list[tuple[float, float]], factor: float
 ) -> tuple[float, float]:
     """Return the slopes at the ranks between which the true one lies in 95 of 100 cases."""
@@ -190,17 +196,30 @@ def _tie_lengths(values: list[float]) -> list[int]:
     return lengths
 
 
-def _inflation(residuals: list[float]) -> float:
-    """Return (1+r)/(1-r) of the correlation of neighbours; 1 where there is none, or less."""
+def _of_steps(points: list[tuple[float, float]], middle: float) -> tuple[float, float]:
+    """Return the 95 % interval of the mean speed, made so wide that it holds the slope.
+
+    Speeds last, too: their correlation widens it as it does above.
+    """
+    speeds = [(y - v) / (x - u) for (u, v), (x, y) in itertools.pairwise(points) if x > u]
+    n = len(speeds)
+    mean = sum(speeds) / n
+    off = [each - mean for each in speeds]
+    r = min(_correlation(off), _MOST_LASTING)
+    error = math.sqrt(sum(each * each for each in off) / (n - 1) / n * (1 + r) / (1 - r))
+    return min(middle, mean - _Z95 * error), max(middle, mean + _Z95 * error)
+
+
+def _correlation(residuals: list[float]) -> float:
+    """Return how much each is like the one before, from 0 (not at all) to below 1."""
     n = len(residuals)
     mean = sum(residuals) / n
     centred = [each - mean for each in residuals]
     power = sum(each * each for each in centred)
     scale = max(map(abs, residuals))
-    if power <= n * (1e-12 * scale) ** 2 or power == 0:
-        return 1.0  # they lie on the line
+    if power <= n * (1e-12 * scale) ** 2:
+        return 0.0  # they lie on the line
     r = sum(a * b for a, b in itertools.pairwise(centred)) / power
     # A line through n points bends r down by about (1+3r)/n. Source: Kendall, "Note on bias in the
     # estimation of autocorrelation", 1954.
-    r = min(max(0.0, (r + 1 / n) / (1 - 3 / n)), 1 - 2 / n)
-    return (1 + r) / (1 - r)
+    return min(max(0.0, (r + 1 / n) / (1 - 3 / n)), 1 - 2 / n)

@@ -10,7 +10,6 @@ is that of Hyndman and Koehler, "Another look at measures of forecast accuracy" 
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
 
 from modelmedic.monitor.slopes import median
 
@@ -18,49 +17,53 @@ LEAST_JUDGED = 4
 BEATS_RATIO = 0.8  # of the error of "it stays"; measured: benchmarks/prediction_backtest.py
 _MOST_PENDING = 32
 _KEEP = 0.85  # an older forecast counts this much of the next: half after about four
-_LEVEL_RATIO = 0.02  # of the error of "it stays": what lies that near is the same forecast
+_LEVEL_RATIO = 0.1  # of the error of "it stays": what lies that near is the same forecast
 _LEAST_TURNS = 2
 _TURNED_RATIO = 0.25  # further away than at the nearest: noise near the limit is no turn
 
 
-@dataclass(frozen=True, slots=True)
-class _Noted:
-    due: float
-    forecast: float
-    guesses: tuple[float, float, float]
+_LINE, _VALUE, _STAYS, _LATELY, _RATE = range(5)
 
 
 class TrackRecord:
     """The errors of a forecast and of the naive guesses, the newest counting most.
 
+    Two forecasts go the same slope: one from the robust line on, one from the newest value on.
+    The line is right where values are noise about it, the value where they add up (free bytes of
+    a disk). The one that did better speaks.
+
     The score is the mean absolute error, each forecast weighted 0.85 of the next: absolute, not
     squared, because one burst would outweigh everything else; relative to the naive error, because
     that says how hard the series is; weighted, because a machine's habits change.
-    Memory: at most 32 open forecasts and five numbers.
+    Memory: at most 32 open forecasts and six numbers.
     """
 
-    __slots__ = ("_lately", "_ours", "_pending", "_rate", "_stays", "judged")
+    __slots__ = ("_errors", "_pending", "judged")
 
     def __init__(self) -> None:
-        self._pending: deque[_Noted] = deque(maxlen=_MOST_PENDING)
-        self._ours = self._stays = self._lately = self._rate = 0.0
+        self._pending: deque[tuple[float, tuple[float, ...]]] = deque(maxlen=_MOST_PENDING)
+        self._errors = [0.0] * 5
         self.judged = 0
 
     def note(
-        self, due: float, forecast: float, *, stays: float, lately: float, rate: float
+        self,
+        due: float,
+        *,
+        from_line: float,
+        from_value: float,
+        stays: float,
+        lately: float,
+        rate: float,
     ) -> None:
         """Note what is forecast for the moment ``due``, and what the naive guesses say."""
-        self._pending.append(_Noted(due, forecast, (stays, lately, rate)))
+        self._pending.append((due, (from_line, from_value, stays, lately, rate)))
 
     def settle(self, at: float, value: float) -> None:
         """Compare what was due by now with what is there."""
-        while self._pending and self._pending[0].due <= at:
-            noted = self._pending.popleft()
-            stays, lately, rate = noted.guesses
-            self._ours = _KEEP * self._ours + abs(noted.forecast - value)
-            self._stays = _KEEP * self._stays + abs(stays - value)
-            self._lately = _KEEP * self._lately + abs(lately - value)
-            self._rate = _KEEP * self._rate + abs(rate - value)
+        while self._pending and self._pending[0][0] <= at:
+            _due, said = self._pending.popleft()
+            for number, each in enumerate(said):
+                self._errors[number] = _KEEP * self._errors[number] + abs(each - value)
             self.judged += 1
 
     def drop_open(self) -> None:
@@ -68,33 +71,45 @@ class TrackRecord:
         self._pending.clear()
 
     @property
+    def is_value_better(self) -> bool:
+        """Return whether going on from the newest value did better than from the line."""
+        return self._errors[_VALUE] < self._errors[_LINE]
+
+    @property
     def is_better(self) -> bool:
         """Return whether the forecast beats the naive guesses, on at least 4 past forecasts.
 
         "It stays" must be beaten by a fifth: on noise it is beaten by a little, by chance. On a
         line without noise "the last rate" and the forecast are the same and both right: what lies
-        within 2 % of the error of "it stays" is level with it.
+        within a tenth of the error of "it stays" is level with it.
         """
-        unmoved = min(self._stays, self._lately)
-        is_level = self._ours <= self._rate + _LEVEL_RATIO * unmoved
-        return self.judged >= LEAST_JUDGED and self._ours < BEATS_RATIO * unmoved and is_level
+        is_level = self._ours <= self._errors[_RATE] + _LEVEL_RATIO * self._unmoved
+        is_beaten = self._ours < BEATS_RATIO * self._unmoved
+        return self.judged >= LEAST_JUDGED and is_beaten and is_level
 
     @property
     def skill(self) -> float:
         """Return 1 for perfect, 0 for no better than the best naive guess, less for worse."""
-        naive = min(self._stays, self._lately, self._rate)
+        naive = min(self._unmoved, self._errors[_RATE])
         if naive == 0:
             return 1.0 if self._ours == 0 and self.judged else 0.0
         return 1 - self._ours / naive
 
+    @property
+    def _ours(self) -> float:
+        return min(self._errors[_LINE], self._errors[_VALUE])
+
+    @property
+    def _unmoved(self) -> float:
+        return min(self._errors[_STAYS], self._errors[_LATELY])
+
     def __str__(self) -> str:
         """Return the record in words."""
-        unmoved = min(self._stays, self._lately)
-        if self.judged == 0 or unmoved == 0:
+        if self.judged == 0 or self._unmoved == 0:
             return "no forecast of it has been judged yet"
         return (
-            f"its last forecasts missed by {self._ours / unmoved:.0%} of what the guess that "
-            f"nothing changes missed by ({self.judged} judged)"
+            f"its last forecasts missed by {self._ours / self._unmoved:.0%} of what the guess "
+            f"that nothing changes missed by ({self.judged} judged)"
         )
 
 
