@@ -104,7 +104,7 @@ def test_two_machines_may_have_a_run_of_one_id(history):
 def test_the_same_run_with_other_content_is_refused_by_name_and_changes_nothing(history):
     history.store(record({"x.one": "passed"}))
     before = "\n".join(history.connection.iterdump())
-    with pytest.raises(OtherContent, match="Run .* of machine:00000000bb is known with other"):
+    with pytest.raises(OtherContent, match=r"Run .* of machine:00000000bb is known with other"):
         history.store(record({"x.one": "failed"}))
     assert "\n".join(history.connection.iterdump()) == before
 
@@ -206,7 +206,7 @@ def test_processes_that_store_at_once_all_store(tmp_path):
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL on Windows")
 def test_a_killed_storer_leaves_whole_runs_only(tmp_path):
     seed = random.randrange(10**6)
-    print(f"seed {seed}")
+    print(f"seed {seed}")  # noqa: T201 - a failure can be run again
     source = random.Random(seed)
     for number in range(4):
         child = storer(tmp_path / "state", number * 1000, 500)

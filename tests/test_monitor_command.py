@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager, suppress
 
 import psutil
 import pytest
@@ -34,11 +35,18 @@ def run(tmp_path, *arguments, **options):
     )
 
 
+@contextmanager
 def begun(tmp_path, *arguments, **options):
     argv, env = command(tmp_path, *arguments)
-    return subprocess.Popen(
-        argv, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options
-    )
+    with subprocess.Popen(
+        argv, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        start_new_session=True, **options,
+    ) as process:  # fmt: skip
+        try:
+            yield process
+        finally:
+            with suppress(OSError):  # with the command that it runs
+                os.killpg(process.pid, signal.SIGKILL)
 
 
 def test_once_prints_one_report(tmp_path):

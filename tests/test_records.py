@@ -79,6 +79,9 @@ ATTEMPT = [
     "put_back",
 ]  # fmt: skip
 OPERATION = ["kind", "text", "before", "after"]
+INVENTORY = [
+    "hash", "system", "python", "driver", "gpus", "memory_bytes", "packages", "files",
+]  # fmt: skip
 
 
 def finished(desk, checks, *options):  # noqa: F811
@@ -102,6 +105,7 @@ def test_the_keys_are_frozen():
     assert list(definitions["finding"]["properties"]) == FINDING
     assert list(definitions["attempt"]["properties"]) == ATTEMPT
     assert list(definitions["operation"]["properties"]) == OPERATION
+    assert list(definitions["inventory"]["properties"]) == INVENTORY
     assert SCHEMA["additionalProperties"] is False
 
 
@@ -117,6 +121,8 @@ def test_real_records_fit_the_schema(request, checks):
     jsonschema.validate(record, SCHEMA)
     assert list(record) == TOP
     assert all(list(finding) == FINDING for finding in record["findings"])
+    assert list(record["environment"]["inventory"]) == INVENTORY
+    assert record["environment"]["machine_id"].startswith("machine:")
     assert sum(record["counts"].values()) == len(record["findings"])
 
 

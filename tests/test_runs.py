@@ -110,6 +110,7 @@ def test_a_record_that_breaks_the_schema_is_refused_by_name(tmp_path, record, pa
     with pytest.raises(CannotTell) as error:
         runs.read(stored(tmp_path, change(record, path, value)))
     assert words in str(error.value)
+    assert not jsonshape.compiled(SCHEMA)(change(record, path, value))
 
 
 @given(data=st.data())
@@ -121,11 +122,14 @@ def test_our_reading_of_the_schema_agrees_with_jsonschema(data):
         whole = {"$defs": SCHEMA["$defs"], **part}
         is_fine = validator.evolve(schema=whole).is_valid(value)
         assert (jsonshape.first_fault(value, whole) is None) is is_fine, key
+        assert jsonshape.compiled(whole)(value) is is_fine, key
 
 
 def test_the_schema_uses_only_what_we_judge():
     def keywords(schema):
         yield from schema
+        if isinstance(schema.get("additionalProperties"), dict):
+            yield from keywords(schema["additionalProperties"])
         for name in ("properties", "$defs"):
             for part in schema.get(name, {}).values():
                 yield from keywords(part)

@@ -37,6 +37,8 @@ ONLY_NAMED = {
     "HealthStatus",
     "PotentialIssue",
     "HealthReport",
+    "InstallationReport",
+    "TrendAnalysis",
 }
 PAGE = CHECKOUT / "docs" / "installer-library.md"
 INTERFACES = [name for name in CLASSES if name.startswith("I")]
@@ -143,6 +145,7 @@ def test_the_specimen_holds_what_the_issue_names():
     assert set(INTERFACES) == {
         "IPreInstallationValidator", "IReliabilityManager", "IAutoRecoveryEngine",
         "IDiagnosticMonitor",
+        "IHealthReporter",
     }  # fmt: skip
     assert set(DATACLASSES) == {
         "EnhancedErrorContext", "SystemInfo", "ResourceSnapshot", "NetworkStatus",

@@ -58,6 +58,15 @@ if TYPE_CHECKING:
     from modelmedic.reliability.temporary import TemporaryFiles
     from modelmedic.reliability.validator import PreInstallationValidator
     from modelmedic.reliability.wrapper import ReliabilityWrapper, instrument
+    from modelmedic.reporter.health_reporter import HealthReporter
+    from modelmedic.reporter.interfaces import (
+        Effect,
+        ErrorPattern,
+        IHealthReporter,
+        InstallationReport,
+        Trend,
+        TrendAnalysis,
+    )
     from modelmedic.scan.finding import ScanFinding
 
 __all__ = [
@@ -72,10 +81,12 @@ __all__ = [
     "DiagnosticMonitor",
     "DiskFilling",
     "DiskWatch",
+    "Effect",
     "EnhancedErrorCategory",
     "EnhancedErrorContext",
     "ErrorCapture",
     "ErrorLog",
+    "ErrorPattern",
     "GPUInfo",
     "HardwareProfile",
     "HealthReport",
@@ -83,9 +94,14 @@ __all__ = [
     "History",
     "IAutoRecoveryEngine",
     "IDiagnosticMonitor",
+    "HealthReporter",
+    "History",
+    "IAutoRecoveryEngine",
+    "IHealthReporter",
     "IPreInstallationValidator",
     "IRecoveryStrategy",
     "IReliabilityManager",
+    "InstallationReport",
     "Metrics",
     "NetworkStatus",
     "OperationMetrics",
@@ -106,6 +122,8 @@ __all__ = [
     "TemporaryFiles",
     "TerminalChooser",
     "TimeoutManager",
+    "Trend",
+    "TrendAnalysis",
     "UnknownErrorType",
     "ValidationResult",
     "__version__",
@@ -213,6 +231,15 @@ _HOMES = {
     "reliability.wrapper": (
         "ReliabilityWrapper",
         "instrument",
+    ),
+    "reporter.health_reporter": ("HealthReporter",),
+    "reporter.interfaces": (
+        "Effect",
+        "ErrorPattern",
+        "IHealthReporter",
+        "InstallationReport",
+        "Trend",
+        "TrendAnalysis",
     ),
     "scan.finding": ("ScanFinding",),
 }

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TextIO
 from modelmedic import rooms
 from modelmedic.cli.parsing import EXIT_FAILED, EXIT_OK, EXIT_USAGE, Commands
 from modelmedic.errors import CannotTell
+from modelmedic.reporter import cli_verbs
 from modelmedic.text import counted, visible
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ def add(commands: Commands) -> None:
         "label", nargs="*", metavar="label NAME TEXT", help="call a machine by a name of yours"
     )
     machines.set_defaults(call=_machines)
+    cli_verbs.add(verbs)
 
 
 def _add_forget(verbs: Commands) -> None:

@@ -47,6 +47,7 @@ class Effect:
         tries: How often it was judged.
         interval: The 95 % interval of its success rate, from 0 to 1.
         median_seconds: Of those that ended; None when none did.
+        category: Error category of the failures it was tried on; empty for all together.
     """
 
     recovery: str
@@ -54,6 +55,7 @@ class Effect:
     tries: int
     interval: tuple[float, float]
     median_seconds: float | None
+    category: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +102,8 @@ class Trend:
         name: "runs that failed", "seconds of weights.size", "disk.free_bytes[/models]".
         unit: Of the values; "" for a share from 0 to 1.
         points: (seconds since the epoch, value), the oldest first.
-        slope_per_day: In units a day, by Theil and Sen; None with fewer than 4 points.
-        interval: Of the slope, 95 %; None likewise.
+        slope_per_day: In units a day, by Theil and Sen; None with fewer than 5 points.
+        interval: Of the slope, 95 %; None likewise, and where the points leave it open.
         direction: "rising", "falling", or "none" where the interval holds zero or is not known.
     """
 
@@ -123,7 +125,7 @@ class TrendAnalysis:
         runs: How many began in it.
         trends: Of failing runs, durations and what the monitor saw.
         patterns: All that were found.
-        effects: Of all recoveries.
+        effects: Of all recoveries, and of each by error category where it has met several.
         suggestions: What an administrator could do, each with what it follows from.
     """
 
