@@ -62,7 +62,7 @@ def child(code: str, *args: str):
         process.wait()
 
 
-def until(holds, seconds=20.0):
+def until(holds, seconds=60.0):
     """Wait until something holds, and return what it returned; it fails when it never does."""
     ends = time.monotonic() + seconds
     while not (found := holds()):

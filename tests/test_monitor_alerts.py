@@ -132,6 +132,17 @@ def test_a_full_disk_costs_the_log_and_is_said_once():
             assert path.stat().st_size == 0
 
 
+@needs_root
+def test_a_line_that_fits_only_in_part_is_taken_back():
+    with tmpfs("size=64k") as small:
+        log = AlertLog(small / "alerts.jsonl")
+        log.path.write_bytes(b"x" * 4000)  # 96 bytes of its page are left
+        fill(small / "filler")
+        with pytest.raises(OSError, match="No space left"):
+            log.add({"what": "y" * 600})
+        assert log.path.read_bytes() == b"x" * 4000
+
+
 def test_alerts_and_minutes_are_in_the_history(tmp_path):
     writer, alerts = Writer(tmp_path), Alerts()
     writer.add_alerts(alerts.step(0, NOON, [issue(since=NOON)]))

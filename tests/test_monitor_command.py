@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager, suppress
 
 import psutil
 import pytest
@@ -34,11 +35,18 @@ def run(tmp_path, *arguments, **options):
     )
 
 
-def begun(tmp_path, *arguments, **options):
+@contextmanager
+def begun(tmp_path, *arguments):
     argv, env = command(tmp_path, *arguments)
-    return subprocess.Popen(
-        argv, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options
-    )
+    with subprocess.Popen(
+        argv, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        start_new_session=True,
+    ) as process:  # fmt: skip
+        try:
+            yield process
+        finally:
+            with suppress(OSError):  # with the command that it runs
+                os.killpg(process.pid, signal.SIGKILL)
 
 
 def test_once_prints_one_report(tmp_path):
@@ -112,8 +120,7 @@ def test_a_signal_is_handed_to_the_command_once(tmp_path, name):
         "while not seen: time.sleep(0.01)\n"
         "time.sleep(0.3); print(len(seen), flush=True); sys.exit(0)"
     )
-    with begun(tmp_path, *QUICK, "--", sys.executable, "-c", script,
-               start_new_session=True) as process:  # fmt: skip
+    with begun(tmp_path, *QUICK, "--", sys.executable, "-c", script) as process:
         assert process.stdout.readline() == "ready\n"
         process.send_signal(getattr(signal, name))
         out, err = process.communicate(timeout=30)

@@ -34,11 +34,11 @@ ONLY_NAMED = {
     "ValidationResult",
     "HardwareProfile",
     "GPUInfo",
-    "InstallationReport",
-    "TrendAnalysis",
     "HealthStatus",
     "PotentialIssue",
     "HealthReport",
+    "InstallationReport",
+    "TrendAnalysis",
 }
 PAGE = CHECKOUT / "docs" / "installer-library.md"
 INTERFACES = [name for name in CLASSES if name.startswith("I")]
@@ -144,8 +144,8 @@ def _named(value):
 def test_the_specimen_holds_what_the_issue_names():
     assert set(INTERFACES) == {
         "IPreInstallationValidator", "IReliabilityManager", "IAutoRecoveryEngine",
-        "IHealthReporter",
         "IDiagnosticMonitor",
+        "IHealthReporter",
     }  # fmt: skip
     assert set(DATACLASSES) == {
         "EnhancedErrorContext", "SystemInfo", "ResourceSnapshot", "NetworkStatus",
