@@ -54,7 +54,7 @@ def test_a_known_secret_is_found_in_every_form(text):
         (r"C:\\Users\\Mary\\x", "home folder"), ("x=%2Fhome%2Fmary%2Fy", "home folder"),
         ("https://joe:a/b?c@h/x", "password in an address"),
         ("PASSWORD=hunter22x", "value of a secret's name"),
-        ("blob: aB3xY9kLmQ2wE" + "r5Tz7UiOp4AsDf6GhJ1", "random value"),
+        ("payload: aB3xY9kLmQ2wE" + "r5Tz7UiOp4AsDf6GhJ1", "random value"),
     ],
 )  # fmt: skip
 def test_names_paths_and_shapes_are_found(text, kind):
