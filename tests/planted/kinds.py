@@ -54,7 +54,7 @@ SHAPED: dict[str, Callable[[Random], str]] = {
     "github": starting("gh" + "p_", 36),
     "github app": starting("gh" + "s_", 36),
     "github fine": starting("github" + "_pat_", 60),
-    "gitlab": starting("gl" + "pat-", 20),
+    "gitlab": starting("gl" + "pat-", 27),
     "bitbucket": starting("AT" + "BB", 32),
     "npm": starting("np" + "m_", 36),
     "pypi": starting("py" + "pi-AgEIcHlwaS5vcmc", 60),

@@ -33,7 +33,7 @@ def _logins() -> Iterator[tuple[str, str, Make]]:
         yield (
             "login in an address",
             f"with {mark or 'nothing'!r}",
-            (lambda v, mark=mark: f"cannot reach http://joe:{v[:9]}{mark}{v[9:]}@proxy:3128/x?y=1"),
+            (lambda v, mark=mark: f"cannot reach http://joe:{v[:6]}{mark}{v[6:]}@proxy:3128/x?y=1"),
         )
     for scheme in ("postgresql", "mongodb+srv", "redis", "mysql+pymysql", "amqp", "socks5", "ftp"):
         yield (

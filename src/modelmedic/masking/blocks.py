@@ -6,10 +6,15 @@ import base64
 import binascii
 import re
 
-from modelmedic.masking.rule import MASK, Rule
+from modelmedic.masking.rule import MASK, SPACE, Rule
 
 _BEGIN = r"-----BEGIN (?:[A-Z0-9]{1,12} ){0,4}PRIVATE KEY(?: BLOCK)?-----"
 _END = r"-----END (?:[A-Z0-9]{1,12} ){0,4}PRIVATE KEY(?: BLOCK)?-----"
+_END_FOUND = re.compile(_END)
+_BREAK_BACK = r"(?:\s|[nr]\\{1,8}){1,40}"  # the end of a line, from behind
+_LINES_BACK = re.compile(
+    rf"(?:{_BREAK_BACK}[A-Za-z0-9+/=]{{1,128}})?(?:{_BREAK_BACK}[A-Za-z0-9+/=]{{16,128}}){{0,800}}"
+)
 _ASCII_AT_HEAD = 12  # bytes by which base64 of a text is told from other words
 _MOST_ENCODED = 1 << 16
 # What makes decoded text a secret: the first letters of tokens, a login, a name that is set.
@@ -38,6 +43,17 @@ def _encoded(found: re.Match[str]) -> str:
     return found[0]
 
 
+def without_ends_of_keys(text: str) -> str:
+    """Return ``text`` without the keys whose beginning was cut off, read from their end back."""
+    parts, at = [], 0
+    for found in _END_FOUND.finditer(text):
+        before = text[max(at, found.start() - _MOST_ENCODED) : found.start()]
+        lines = _LINES_BACK.match(before[::-1])
+        parts += [text[at : found.start() - (lines.end() if lines else 0)], MASK]
+        at = found.end()
+    return "".join([*parts, text[at:]]) if parts else text
+
+
 def _of_user(found: re.Match[str]) -> str:
     """Mask "user:password" behind -u; two numbers are the ids of a user and a group."""
     return found[0] if found[2].isdigit() and found[3].isdigit() else f"{found[1]}{MASK}"
@@ -49,16 +65,11 @@ RULES: tuple[Rule, ...] = (
         ("-----begin ",),
         # Up to its end; where that is missing, all that can belong to it.
         rf"{_BEGIN}(?:(?:(?!-----)[\s\S]){{0,60000}}?{_END}|"
-        r"(?:(?:\s|\\+[nrt\"]|[:,>|\"'+-]){0,40}(?:Proc-Type:[^\r\n\\]{1,40}|"
-        r"DEK-Info:[^\r\n\\]{1,80}|[A-Za-z0-9+/=]{8,})){0,8000}"
+        r"(?:(?:(?:\s|\\+[nrt\"]|[:,>|\"'+-]|(?<=\n)E(?=[ \t])){0,40}|"
+        r"(?:\r?\n|\\+n)[^\r\n\\]{0,60}?[ |>:](?=[A-Za-z0-9+/=]{4,128}(?:\s|\\|\.|\Z)))"
+        r"(?:Proc-Type:[^\r\n\\]{1,40}|"
+        r"DEK-Info:[^\r\n\\]{1,80}|[A-Za-z0-9+/=]{8,}|[A-Za-z0-9+/]{2,12}==?)){0,8000}"
         r"(?:(?:\s|\\+[nr]){1,4}[A-Za-z0-9+/=]{1,64}(?=\s{0,40}\Z))?)",
-        ignore_case=False,
-    ),
-    Rule(
-        "end of a private key",
-        ("-----end ",),
-        rf"(?:[A-Za-z0-9+/=]{{16,128}}(?:\s|\\+[nr]){{1,40}}){{0,400}}[A-Za-z0-9+/=]{{0,128}}"
-        rf"(?:\s|\\+[nr]){{0,40}}{_END}",
         ignore_case=False,
     ),
     Rule(
@@ -70,8 +81,9 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "line of .netrc",
         ("password", "passwd"),
-        r"(\b(?:machine\s{1,8}\S{1,200}|default|login\s{1,8}\S{1,200})\s{1,8}"
-        r"(?:(?:login|account)\s{1,8}\S{1,200}\s{1,8}){0,2}passw(?:or)?d\s{1,8})"
+        rf"(\b(?:machine{SPACE}{{1,40}}\S{{1,200}}?|default|login{SPACE}{{1,40}}\S{{1,200}}?)"
+        rf"{SPACE}{{1,40}}(?:(?:login|account){SPACE}{{1,40}}\S{{1,200}}?{SPACE}{{1,40}}){{0,2}}"
+        rf"passw(?:or)?d{SPACE}{{1,40}})"
         r"(?!\*\*\*)(?:\"[^\"\r\n]{1,300}\"|\S{1,300})",
         rf"\g<1>{MASK}",
     ),

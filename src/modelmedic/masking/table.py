@@ -18,6 +18,7 @@ RULES: tuple[Rule, ...] = (
     *named.RULES,
 )
 _OBJECT_WORDS = ("workflow", "prompt", "pnginfo")
+_END_WORD = "-----end "
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +55,13 @@ class Table:
         for rule in self.rules if there is None or there else ():
             if there is None or not there.isdisjoint(rule.words):
                 text = rule.apply(text)
+        if there is None or _END_WORD in there:  # whole keys are gone
+            text = blocks.without_ends_of_keys(text)
         return blocks.ENCODED.apply(text)
 
 
 @lru_cache(maxsize=4)
 def _words(rules: tuple[Rule, ...]) -> tuple[str, ...]:
-    return tuple(sorted({*_OBJECT_WORDS, *(word for rule in rules for word in rule.words)}))
+    return tuple(
+        sorted({*_OBJECT_WORDS, _END_WORD, *(word for rule in rules for word in rule.words)})
+    )

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import re
 
-from modelmedic.masking.rule import MASK, Rule
+from modelmedic.masking.rule import LINE_ENDS, MASK, NEWLINE, Rule
 
 # A token that a terminal or an editor broke: the rest stands alone on the next line.
 _REST = (
-    r"[ \t]{0,8}\\?\r?\n[ \t]{0,40}(?=\w{0,40}\d|\w{1,40}[A-Z])[\w-]{6,200}(?=[ \t]*(?:\r?\n|\Z))"
+    rf"[ \t]{{0,8}}{NEWLINE}[ \t]{{0,40}}"
+    rf"(?=\w{{0,40}}\d|\w{{1,40}}[A-Z])[\w-]{{6,200}}{LINE_ENDS}"
 )
 _BROKEN = rf"[\w-]{{2,200}}{_REST}"
 
