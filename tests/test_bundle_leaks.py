@@ -40,6 +40,16 @@ def test_what_masking_misses_is_found_by_the_second_look_and_masked(tmp_path, mo
     assert record["findings"][0]["facts"]["n"] == 1
 
 
+def test_a_token_is_found_by_its_shape_when_the_rules_of_masking_are_broken(tmp_path, monkeypatch):
+    token = "hf_" + "aB3dE6gH9jK2mN5pQ8sT1vW4yZ7cF0"[:28]
+    planted(tmp_path, f"The Hub refused {token} today.")
+    assert make(tmp_path).found == 0
+    monkeypatch.setattr("modelmedic.masking.table.Table.apply", lambda _self, text, _lower: text)
+    made = make(tmp_path)
+    assert made.found > 0
+    assert token.encode() not in b"".join(contents(made).values())
+
+
 def test_what_a_key_calls_a_secret_is_masked_whatever_it_looks_like(tmp_path):
     planted(tmp_path, "It broke.", facts={"db_password": "zebra", "size_bytes": 7})
     facts = json.loads(contents(make(tmp_path))["report.json"])["findings"][0]["facts"]
