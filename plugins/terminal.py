@@ -10,7 +10,7 @@ import pytest
 
 from modelmedic import examination, summary
 from modelmedic.examination import Examination
-from modelmedic.findings import Finding, Outcome
+from modelmedic.findings import Attempt, Finding, Outcome
 
 # Letter and markup of the outcomes pytest has no word for.
 _WORDS: dict[str, tuple[str, dict[str, bool]]] = {
@@ -19,6 +19,7 @@ _WORDS: dict[str, tuple[str, dict[str, bool]]] = {
     Outcome.BLOCKED.value: ("b", {"yellow": True}),
     Outcome.UNKNOWN.value: ("?", {"red": True}),
 }
+_LEAST_MASKED = 8  # letters; dots and percents have no secret
 # How the lines begin with which others name their file in the report folder.
 _PATH_LINES = ("generated xml file: ", "generated html report: ")
 
@@ -57,10 +58,16 @@ class Terminal:
     """Writes the end of a run."""
 
     def __init__(self, found: Examination) -> None:
+        from modelmedic.masking import Masker
+
         self.examination = found
+        self._masker = Masker.of_this_machine().of_credentials()
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
-        """Write every finding that is not fine, causes first."""
+        """Write every finding that is not fine, causes first.
+
+        Masked before it is broken into lines: half a secret has no form by which it is known.
+        """
         for report in terminalreporter.stats.get("error", []):
             if getattr(report, "when", None) == "collect":
                 terminalreporter.section("a check could not be loaded: our own fault", "-")
@@ -70,7 +77,7 @@ class Terminal:
         self._recount(terminalreporter.stats)
         steps = terminalreporter.config.pluginmanager.get_plugin("modelmedic:steps")
         seen = steps.checks if steps is not None else frozenset()
-        shown = summary.to_show(self.examination.findings)
+        shown = summary.to_show([self._masked(each) for each in self.examination.findings])
         waiting = Counter(finding.blocked_by for finding in self.examination.findings)
         for outcome, findings in shown:
             terminalreporter.section(summary.heading(outcome, len(findings)), "-")
@@ -84,6 +91,22 @@ class Terminal:
             terminalreporter.section(heading, "-")
             for line in lines:
                 terminalreporter.write_line(line)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionstart(self, session: pytest.Session) -> None:
+        """Mask credentials in whatever pytest and its plugins write; names and paths stay."""
+        writer, mask = session.config.get_terminal_writer(), self._masker.mask
+        write = writer.write
+
+        def masked(message: str, **options: Any) -> None:
+            write(mask(message) if len(message) >= _LEAST_MASKED else message, **options)
+
+        setattr(writer, "write", masked)  # noqa: B010 - mypy knows it for a method
+
+    def _masked(self, finding: Finding) -> Finding:
+        told = self._masker.mask_json(finding.to_json())
+        tried = tuple(Attempt(**attempt) for attempt in told["attempts"])
+        return Finding(**{**told, "attempts": tried})
 
     def _recount(self, stats: dict[str, list[Any]]) -> None:
         """Let pytest's own last line count what the closing pass found, not what was before it."""

@@ -6,7 +6,7 @@ import base64
 import binascii
 import re
 
-from modelmedic.masking.rule import MASK, Rule
+from modelmedic.masking.rule import MASK, SPACE, Rule
 
 _BEGIN = r"-----BEGIN (?:[A-Z0-9]{1,12} ){0,4}PRIVATE KEY(?: BLOCK)?-----"
 _END = r"-----END (?:[A-Z0-9]{1,12} ){0,4}PRIVATE KEY(?: BLOCK)?-----"
@@ -49,8 +49,10 @@ RULES: tuple[Rule, ...] = (
         ("-----begin ",),
         # Up to its end; where that is missing, all that can belong to it.
         rf"{_BEGIN}(?:(?:(?!-----)[\s\S]){{0,60000}}?{_END}|"
-        r"(?:(?:\s|\\+[nrt\"]|[:,>|\"'+-]){0,40}(?:Proc-Type:[^\r\n\\]{1,40}|"
-        r"DEK-Info:[^\r\n\\]{1,80}|[A-Za-z0-9+/=]{8,})){0,8000}"
+        r"(?:(?:(?:\s|\\+[nrt\"]|[:,>|\"'+-]|(?<=\n)E(?=[ \t])){0,40}|"
+        r"(?:\r?\n|\\+n)[^\r\n\\]{0,60}?[ |>:](?=[A-Za-z0-9+/=]{4,128}(?:\s|\\|\.|\Z)))"
+        r"(?:Proc-Type:[^\r\n\\]{1,40}|"
+        r"DEK-Info:[^\r\n\\]{1,80}|[A-Za-z0-9+/=]{8,}|[A-Za-z0-9+/]{2,12}==?)){0,8000}"
         r"(?:(?:\s|\\+[nr]){1,4}[A-Za-z0-9+/=]{1,64}(?=\s{0,40}\Z))?)",
         ignore_case=False,
     ),
@@ -70,8 +72,9 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "line of .netrc",
         ("password", "passwd"),
-        r"(\b(?:machine\s{1,8}\S{1,200}|default|login\s{1,8}\S{1,200})\s{1,8}"
-        r"(?:(?:login|account)\s{1,8}\S{1,200}\s{1,8}){0,2}passw(?:or)?d\s{1,8})"
+        rf"(\b(?:machine{SPACE}{{1,40}}\S{{1,200}}?|default|login{SPACE}{{1,40}}\S{{1,200}}?)"
+        rf"{SPACE}{{1,40}}(?:(?:login|account){SPACE}{{1,40}}\S{{1,200}}?{SPACE}{{1,40}}){{0,2}}"
+        rf"passw(?:or)?d{SPACE}{{1,40}})"
         r"(?!\*\*\*)(?:\"[^\"\r\n]{1,300}\"|\S{1,300})",
         rf"\g<1>{MASK}",
     ),

@@ -13,7 +13,7 @@ from xml.sax.saxutils import escape
 _LEAST_LETTERS = 6  # of a form: base64 of a short value is a part of any word
 _LEAST_WRAPPED = 12  # letters of a secret that is looked for across the ends of lines
 _PARTS = 4  # of a split secret, one of which is whole when it was split up to three times
-_BREAK = r"(?:[ \t\"'+\\]{0,8}(?:\r?\n|\\n)[ \t\"'>|+]{0,40})?"
+_BREAK = r"(?:[ \t\"'+\\]{0,8}(?:\r?\n|\\n)(?:E(?=[ \t]))?[ \t\"'>|+]{0,40})?"
 
 
 def all_forms(secrets: Iterable[str]) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelmedic.masking import forms
-from modelmedic.masking.names import is_prompt, is_secret
+from modelmedic.masking.names import is_prompt, is_secret, is_secret_with
 from modelmedic.masking.rule import MASK
 from modelmedic.masking.table import Table
 
@@ -36,6 +36,7 @@ class Masker:
     names: tuple[tuple[str, str], ...] = ()
     secrets: tuple[str, ...] = ()
     stand_ins: StandIns | None = None
+    has_identities: bool = True  # False: only credentials and prompts are masked
     _memo: dict[str, str] = field(default_factory=dict, init=False, repr=False, compare=False)
     _made: list[_Made] = field(default_factory=list, init=False, repr=False, compare=False)
 
@@ -80,6 +81,10 @@ class Masker:
             tuple(sorted(found, key=lambda secret: (-len(secret), secret))),
             stand_ins,
         )
+
+    def of_credentials(self) -> Masker:
+        """Return the masker that leaves names and paths: for the screen, whose commands are run."""
+        return Masker(secrets=self.secrets, has_identities=False)
 
     def keep_map(self) -> None:
         """Write which word stands for which name into the state folder, for this user only.
@@ -141,7 +146,11 @@ def told_by_key(key: object, part: Any) -> str | None:
     if isinstance(part, bool) or part is None or not isinstance(key, str):
         return None
     if isinstance(part, str):
-        if is_secret(key) and part.lower() not in _NOT_MASKED and not part.startswith("<"):
+        if (
+            is_secret_with(key, part)
+            and part.lower() not in _NOT_MASKED
+            and not part.startswith("<")
+        ):
             return MASK
     elif isinstance(part, int | float):
         return MASK if is_secret(key) and abs(part) >= 1e5 else None  # noqa: PLR2004
@@ -179,7 +188,10 @@ class _Made:
 
         stand_ins = masker.stand_ins
         self._forms = forms.all_forms(masker.secrets)
-        self._table = Table.of(stand_ins.word if stand_ins else plain_word, stand_ins is not None)
+        word = stand_ins.word if stand_ins else plain_word
+        self._table = Table.of(word, is_for_support=stand_ins is not None)
+        if not masker.has_identities:
+            self._table = Table.of_credentials()
         self._homes = [(home, _home(home)) for home in masker.homes]
         self._names = [(name.lower(), _whole(name), word) for name, word in masker.names if name]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from modelmedic.masking.names import KEYWORD, WORDS, is_secret
-from modelmedic.masking.rule import MASK, QUOTE, QUOTED, Rule
+from modelmedic.masking.names import KEYWORD, WORDS, is_secret_with
+from modelmedic.masking.rule import LINE_ENDS, MASK, NEWLINE, QUOTE, QUOTED, SPACE, Rule
 
 _NAME_LETTERS = re.compile(r"[\w.-]{0,60}\Z")
 # A name, what stands between it and its value: a mark that closes it, a type, "=", ":", "=>".
@@ -13,7 +13,7 @@ _SET = (
     rf"(?:{QUOTE})?[ \t]{{0,20}}(?::[ \t]?[A-Za-z][\w.\[\], |]{{0,40}}?[ \t]?(?==))?"
     r"(?:=>|:=|={1,3}|:|%3[da])[ \t]{0,20}"
 )
-_NEXT_LINE = r"(?:[|>][-+]?)?[ \t]{0,20}\\?\r?\n[ \t]{1,80}"
+_NEXT_LINE = rf"(?:[|>][-+]?)?[ \t]{{0,20}}{NEWLINE}[ \t]{{1,80}}"
 # A value without marks: to the next space, or to what sets the next name.
 _BARE = r"(?:(?![,;&][ \t]?[\w .-]{1,40}[=:])(?!&quot;|&#|&lt;)[^\s\"'\\<]|\\(?![\"'])){4,4000}"
 _LINE = r"(?:(?!\s[\w.-]{1,40}[=:])(?![,;&][ \t]?[\w .-]{1,40}=)[^\r\n]){3,4000}"
@@ -42,7 +42,8 @@ _A_PLACE = re.compile(r"[~/.]|[A-Za-z]:[\\/]|<home>")
 def _set(found: re.Match[str]) -> str:
     """Mask the value of a secret's name; where it had marks, it keeps them."""
     name = _whole_name(found)
-    if not is_secret(name) or _is_code(name, found):
+    value = found["v"] if found["v"] is not None else found["v2"].rstrip(",;)]}")
+    if not is_secret_with(name, value.strip("|>+- \t\r\n\\")) or _is_code(name, found):
         return found[0]
     mark, closing = found["q"] or "", _closing(found["v2"] or "")
     if not mark and found["between"][:1] in {'"', "'"}:
@@ -83,7 +84,7 @@ def _code(value: str) -> bool:
 def _at_line(found: re.Match[str]) -> str:
     """Mask all that stands behind a name at the beginning of a line."""
     value = found["value"].strip()
-    if not is_secret(found["name"]) or value.startswith(MASK):
+    if not is_secret_with(found["name"], value) or value.startswith(MASK):
         return found[0]
     if found["name"] in {"PWD", "OLDPWD"} and _A_PLACE.match(value):
         return found[0]
@@ -96,21 +97,22 @@ def _at_line(found: re.Match[str]) -> str:
 def _option(found: re.Match[str]) -> str:
     """Mask the value of an option."""
     value = found["v"] if found["v"] is not None else found["v2"]
-    is_open = is_secret(found["name"]) and not value.startswith((MASK, "$", "<"))
+    is_open = is_secret_with(found["name"], value) and not value.startswith((MASK, "$", "<"))
     mark = found["q"] or ""
     return f"{found['head']}{mark}{MASK}{mark}" if is_open else found[0]
 
 
 def _pair(found: re.Match[str]) -> str:
     """Mask the value of an entry that says its name beside it."""
-    if not is_secret(found["name"]) or (found["v"] or found["v2"] or MASK).startswith(MASK):
+    value = found["v"] or found["v2"] or MASK
+    if not is_secret_with(found["name"], value) or value.startswith(MASK):
         return found[0]
     mark = found["q"] or ""
     return f"{found['head']}{mark}{MASK}{mark}"
 
 
 def _element(found: re.Match[str]) -> str:
-    if not is_secret(found[2]) or found[4].startswith(MASK):
+    if not is_secret_with(found[2], found[4]) or found[4].startswith(MASK):
         return found[0]
     return f"{found[1]}{found[2]}{found[3]}{MASK}{found[5]}"
 
@@ -120,7 +122,7 @@ RULES: tuple[Rule, ...] = (
         "name and value of an entry",
         ("value",),
         rf"(?P<head>\b(?:name|key|variable)(?:{QUOTE})?[ \t]{{0,8}}[:=]\s{{0,8}}(?:{QUOTE})?"
-        rf"(?P<name>[\w.-]{{3,80}})(?:{QUOTE})?\s{{0,8}}[,;]?\s{{0,80}}(?:{QUOTE})?value"
+        rf"(?P<name>[\w.-]{{3,80}})(?:{QUOTE})?{SPACE}{{0,8}}[,;]?{SPACE}{{0,80}}(?:{QUOTE})?value"
         rf"(?:{QUOTE})?[ \t]{{0,8}}[:=]\s{{0,8}})(?:{QUOTED}|(?P<v2>[^\s\"',}}<]{{1,2000}}))",
         _pair,
     ),
@@ -135,7 +137,7 @@ RULES: tuple[Rule, ...] = (
         "option",
         WORDS,
         r"(?<![\w-])(?P<head>--?(?P<name>[A-Za-z][\w-]{2,60})"
-        r"(?:=|[ \t]{1,20}(?:\\\r?\n[ \t]{0,80})?|\s{0,2}\\\r?\n[ \t]{0,80}))"
+        rf"(?:=|[ \t]{{0,20}}{NEWLINE}[ \t]{{0,80}}|[ \t]{{1,20}}))"
         rf"(?:{QUOTED}|(?P<v2>(?![-\"'=:])[^\s\"'|]{{1,4000}}))",
         _option,
     ),
@@ -149,8 +151,9 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "setting on a line",
         WORDS,
-        r"(?m)^(?P<head>[ \t>+$#*|-]{0,40}(?:export |set |setx |ENV |ARG |env |\$env:|"
-        r"declare -x |-e )?(?P<name>[A-Za-z_][\w.-]{2,80}|[A-Za-z]{3,12} key)[ \t]{0,20}"
+        r"(?m)^(?P<head>(?:E(?=[ \t]))?[ \t>+$#*|-]{0,40}"
+        r"(?:export |set |setx |ENV |ARG |env |\$env:|declare -x |-e )?"
+        r"(?P<name>[A-Za-z_][\w.-]{2,80}|[A-Za-z]{3,12} key)[ \t]{0,20}"
         r"(?:=|:(?![:/=])|:=)[ \t]{0,20})"
         rf"(?P<value>(?![\"'=|>\\({{\[]|&quot;|[ \t]){_LINE})",
         _at_line,
@@ -175,7 +178,7 @@ RULES: tuple[Rule, ...] = (
         rf"(?P<name>(?:{KEYWORD})[\w.-]{{0,40}})(?P<between>{_SET})"
         rf"(?:(?:{_NEXT_LINE}|\s{{0,8}})(?:[bfru]{{1,2}}(?=[\"']))?{QUOTED}|"
         rf"(?P<v2>{_NEXT_LINE}[^\s:=\"']{{4,4000}}={{0,2}}"
-        r"(?:\s{0,4}\r?\n[ \t]{1,80}[A-Za-z0-9+/=_-]{20,}){0,200}(?=\s{0,4}(?:\r?\n|\Z))|"
+        rf"(?:[ \t]{{0,4}}{NEWLINE}[ \t]{{1,80}}[A-Za-z0-9+/=_-]{{20,}}){{0,200}}{LINE_ENDS}|"
         rf"[\"'][^\r\n]{{4,4000}}|\{{[^{{}}\s\"']{{3,300}}\}}|{_BARE}))",
         _set,
     ),

@@ -62,10 +62,14 @@ _HARMLESS = re.compile(
     r"helper|provider|store|expires?|expiry|expires_(?:in|at)|ttl|age|policy|required|env|hash|"
     r"jar|mode|method|scheme|manager|backend|class|stdin|regex|pattern|field|prompt|format|error|"
     r"valid|is_set|set|present|missing|id_token_type|plugin|header_name|min_len\w*)$|"
+    r"_(?:json|py|toml|yaml|yml|txt|md|cfg|ini|log|bin|pth|pt|model|safetensors)$|"
     r"^(?:author|authority|authors|authentication|authenticated|no_\w+|has_\w+|is_\w+|use_\w+|"
     r"max_\w+|min_\w+|require_\w+|missing_\w+|unexpected_\w+|primary_\w+|foreign_\w+|public_\w+)$"
 )
 _PROMPT = re.compile(r"(?:^|_)prompts?(?:_?\d|_text|_str)?$")
+_ANY_KEY = re.compile(r"(?i)(?:[_-]|[a-z](?=K))key$")
+_RANDOM = re.compile(r"(?=\D*\d)(?=[^a-z]*[a-z])(?=[^A-Z]*[A-Z])[A-Za-z0-9+/=_-]{16,}\Z")
+_HEX = re.compile(r"[0-9a-fA-F]+\Z")
 _HUMP = re.compile(r"([a-z0-9])([A-Z])")
 _SEPARATORS = re.compile(r"[^a-z0-9]+")
 
@@ -91,6 +95,13 @@ def is_secret(name: str) -> bool:
         return not name.endswith(("PUBLIC_KEY", "PRIMARY_KEY", "FOREIGN_KEY", "REGISTRY_KEY"))
     plain = _plain(name)
     return bool(_SECRET.search(plain)) and not _HARMLESS.search(plain)
+
+
+def is_secret_with(name: str, value: str) -> bool:
+    """Return whether a name with this value holds a secret: a random one under any ``_key``."""
+    if is_secret(name):
+        return True
+    return bool(_ANY_KEY.search(name)) and bool(_RANDOM.match(value)) and not _HEX.match(value)
 
 
 @lru_cache(maxsize=4096)

@@ -89,8 +89,9 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "prompt as an option",
         ("prompt",),
-        rf"(?<![\w-])(?P<name>--?(?:[a-z]{{1,12}}[_-])?prompt)(?P<between>[= ]{{1,4}}|(?:{QUOTE}),"
-        rf"\s{{0,8}}|\s{{0,2}}\\\r?\n[ \t]{{0,80}})(?:{QUOTED}|(?P<v2>(?![-\"'\s]|<prompt){_REST}))",
+        rf"(?<![\w-])(?P<name>--?(?:[a-z]{{1,12}}[_-])?prompt)"
+        rf"(?P<between>[= ]{{1,4}}|(?:{QUOTE}),\s{{0,8}}|\s{{0,2}}\\\r?\n[ \t]{{0,80}})"
+        rf"(?:{QUOTED}|(?P<v2>(?![-\"'\s]|<prompt){_REST}))",
         _asked,
     ),
     Rule(

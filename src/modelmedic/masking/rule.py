@@ -13,6 +13,11 @@ Left = str | Callable[[re.Match[str]], str]
 # A quotation mark as it stands in text, in JSON inside of JSON, in XML. Every repeat below has an
 # end: a line of ten million letters must not take more than its length.
 QUOTE = r"\\{0,7}[\"']|&quot;|&#0?3[49];|&#x2[27];"
+# The end of a line: in text, in what Python or JSON printed of it; pytest begins each line of an
+# error's message with an "E". A space, likewise, is what may stand for one.
+NEWLINE = r"(?:\\{0,8}\r?\n(?:E(?=[ \t]))?|(?:\\{1,8}r)?\\{1,8}n)"
+SPACE = r"(?:\s|\\{1,8}[nrt]|(?<=\n)E(?=[ \t]))"
+LINE_ENDS = r"(?=[ \t]{0,4}(?:\r?\n|\\{1,8}[nr]|\\{0,7}[\"']|\Z))"
 # A value between two equal marks; an escaped mark inside of it does not end it.
 QUOTED = (
     rf"(?P<q>{QUOTE})(?P<v>(?:(?!(?P=q))[^\r\n\\]|\\(?!(?P=q))|\\(?P=q)){{0,8000}}?)"

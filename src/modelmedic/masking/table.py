@@ -36,6 +36,11 @@ class Table:
         rules = (*RULES, *named_rules)
         return cls(rules, _words(rules))
 
+    @classmethod
+    def of_credentials(cls) -> Table:
+        """Return the table that leaves persons and machines their names."""
+        return cls(RULES, _words(RULES))
+
     def apply(self, text: str, lower: str) -> str:
         """Return ``text`` after the rules; ``lower``: the same in small letters.
 

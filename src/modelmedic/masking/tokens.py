@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import re
 
-from modelmedic.masking.rule import MASK, Rule
+from modelmedic.masking.rule import LINE_ENDS, MASK, NEWLINE, Rule
 
 # A token that a terminal or an editor broke: the rest stands alone on the next line.
 _REST = (
-    r"(?:[ \t]{0,8}\\?\r?\n[ \t]{0,40}(?=[A-Za-z_-]{0,40}\d)[\w-]{6,200}(?=[ \t]*(?:\r?\n|\Z)))?"
+    rf"[ \t]{{0,8}}{NEWLINE}[ \t]{{0,40}}"
+    rf"(?=\w{{0,40}}\d|\w{{1,40}}[A-Z])[\w-]{{6,200}}{LINE_ENDS}"
 )
+_BROKEN = rf"[\w-]{{2,200}}{_REST}"
 
 
 def _starting(name: str, starts: tuple[str, ...], tail: str, *, least_digit: bool = False) -> Rule:
@@ -23,14 +25,14 @@ def _starting(name: str, starts: tuple[str, ...], tail: str, *, least_digit: boo
     return Rule(
         name,
         tuple(start.lower() for start in starts),
-        rf"(?<![A-Za-z0-9])({some}){digit}{tail}{_REST}",
+        rf"(?<![A-Za-z0-9])({some})(?:{digit}{tail}(?:{_REST})?|{_BROKEN})",
         rf"\g<1>{MASK}",
         ignore_case=False,
     )
 
 
 RULES: tuple[Rule, ...] = (
-    _starting("Hub", ("hf_", "api_org_"), r"(?:[A-Za-z0-9]{8,}|[A-Za-z0-9]{2,}(?=\\?\r?\n))"),
+    _starting("Hub", ("hf_", "api_org_"), r"[A-Za-z0-9]{8,}"),
     _starting("ModelScope", ("ms-",), r"[A-Za-z0-9_-]{12,}", least_digit=True),
     _starting("W&B", ("wandb_v1_",), r"\w{12,}"),
     _starting("Replicate, Civitai", ("r8_", "civitai_"), r"[A-Za-z0-9]{12,}", least_digit=True),
@@ -78,7 +80,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "Discord",
         (".",),
-        r"(?<![\w.-])(?:[MNO][\w-]{23,27}\.[\w-]{6}\.[\w-]{27,45}|mfa\.[\w-]{60,100})(?![\w.-])",
+        r"(?<![\w.])(?:[MNO][\w-]{23,27}\.[\w-]{6}\.[\w-]{27,45}|mfa\.[\w-]{60,100})(?![\w.-])",
         ignore_case=False,
     ),
     Rule(
@@ -113,13 +115,13 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "Azure storage",
         ("==",),
-        r"(?<![A-Za-z0-9+/=-])(?<!sha512-)[A-Za-z0-9+/]{86}==(?![A-Za-z0-9=])",
+        r"(?<![A-Za-z0-9+/])(?<!sha512-)[A-Za-z0-9+/]{86}==(?![A-Za-z0-9=])",
         ignore_case=False,
     ),
     Rule(
         "Azure client",
         ("q~",),
-        r"(?<![\w.~-])[\w.~-]{3}\dQ~[\w.~-]{31,34}(?![\w~-])",
+        r"(?<![\w.~])[\w.~-]{3}\dQ~[\w.~-]{31,34}(?![\w~-])",
         ignore_case=False,
     ),
     _starting("Google", ("AIza", "ya29.", "GOCSPX-"), r"[\w-]{20,}"),
@@ -148,7 +150,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "license keys",
         ("-",),
-        r"(?<![\w-])[A-Z0-9]{5}(?:-[A-Z0-9]{5}){4}(?![\w-])",
+        r"(?<![A-Z0-9]-)(?<!\w)[A-Z0-9]{5}(?:-[A-Z0-9]{5}){4}(?![\w-])",
         ignore_case=False,
     ),
 )

@@ -144,4 +144,4 @@ def said(error: BaseException) -> str:
         text = str(error)
     except Exception:  # noqa: BLE001 - a foreign class that cannot be printed
         text = "(it cannot be printed)"
-    return str(masker().mask(printable(f"{type(error).__name__}: {text}")))
+    return printable(masker().mask(f"{type(error).__name__}: {text}"))  # half a secret is no form

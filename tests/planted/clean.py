@@ -1,0 +1,25 @@
+"""What support needs, and masking must leave as it is."""
+
+CLEAN = (
+    "torch 2.7.1+cu128, driver 575.57.08, CUDA 12.8, Python 3.12.3",
+    "nvidia-cublas-cu12==12.8.4.1 nvidia-curand-cu12 10.3.9.90 (needs 10.3.9)",
+    "sha256 720b06c4ade5e87c1246bba8ac95b664c638749cd9b102cf84d823bb44c026a1",
+    "commit 5f0c2d1a9e8b7c6d5e4f3a2b1c0d9e8f7a6b5c4d of Wan-AI/Wan2.2-TI2V-5B",
+    'etag: "d41d8cd98f00b204e9800998ecf8427e", md5=d41d8cd98f00b204e9800998ecf8427e',
+    "read 15009 of 34120448000 bytes (31.8 GiB) in 3.2 s",
+    "[Errno 28] No space left on device; exit code 137; HTTP 403; XID 79; SIGKILL (9)",
+    "NVIDIA GeForce RTX 4090, 24564 MiB, compute capability 8.9, 00000000:01:00.0",
+    "diffusion_pytorch_model-00001-of-00003.safetensors has 9,876,543,210 bytes",
+    "models_t5_umt5-xxl-enc-bf16.pth; Wan2.2_VAE.pth; google/umt5-xxl/tokenizer.json",
+    'special_tokens_map.json: eos_token: "</s>", pad_token_id: 0, max_tokens: 4096',
+    '{"tokenizer": "umt5-xxl", "model_max_length": 512, "num_tokens": 77}',
+    "missing key: blocks.0.self_attn.norm_q.weight, unexpected key blocks.0.bias",
+    "run 20260105-101112-ab12cd, check weights.sha256[high_noise_model/x.safetensors]",
+    "https://huggingface.co/Wan-AI/Wan2.2-TI2V-5B/resolve/main/config.json",
+    "flash_attn-2.8.0.post2+cu12torch2.7cxx11abiTRUE-cp312-cp312-linux_x86_64.whl",
+    "CUDA_VISIBLE_DEVICES=0 PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True",
+    "listening on 127.0.0.1:7860 and [::1]:7860; 0.0.0.0:8188 is open",
+    "error: ModuleNotFoundError: No module named 'flash_attn' (line 12)",
+    "uuid 123e4567-e89b-12d3-a456-426614174000 of the record",
+    "modelmedic heal refetch-partial-shard; see docs/checks.md#weights-size",
+)
