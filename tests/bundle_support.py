@@ -12,6 +12,7 @@ from types import SimpleNamespace
 
 from support import make_context
 
+from modelmedic.bundle import making
 from modelmedic.examination import Examination
 from modelmedic.findings import Attempt, Finding
 from modelmedic.records import run_record, write_json, write_text
@@ -77,6 +78,27 @@ def make_run(place: Path, record: dict | None = None) -> Path:
     write_text(journal / f"{record['run_id']}.jsonl", text)
     write_text(state / "errors.jsonl", json.dumps({"schema": 1, "error": "it failed"}) + "\n")
     return folder
+
+
+def contents(made) -> dict[str, bytes]:
+    with zipfile.ZipFile(io.BytesIO(made.data)) as archive:
+        assert archive.testzip() is None
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def make(place: Path, **options):
+    return making.make(str(place / "run"), place / "state", **options)
+
+
+def planted(place: Path, text: str, **values) -> None:
+    make_run(place, make_record(place, finding(what=text, **values)))
+
+
+class Unmasked:
+    """Masks nothing: what is found then was found by the second look."""
+
+    text = mask = staticmethod(str)
+    keep_map = staticmethod(lambda: None)
 
 
 # -- archives by hand ----------------------------------------------------------------------------
