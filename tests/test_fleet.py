@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from fleet_support import DAY, NOW, Book, a_fleet
 
-from modelmedic.fleet import health, machines, recoveries, slowest, stale, trend
+from modelmedic.fleet import health, machines, recoveries, slowest, stale, story, trend
 from modelmedic.fleet.survey import survey
 
 pytestmark = pytest.mark.once
@@ -85,6 +85,14 @@ def test_a_check_that_a_whole_run_no_longer_knows_is_no_cause_any_more(book):
     a_machine(book, (5, BAD), (1, [("x.one", "passed", {})]))
     found = judged(book)[0]
     assert (found.verdict, found.causes) == ("healthy", ())
+
+
+def test_a_run_whose_findings_are_no_longer_kept_ends_no_cause(book):
+    blocked = [("x.one", "passed", {}), ("x.two", "blocked", {})]
+    a_machine(book, (200, BAD), (100, blocked))
+    assert judged(book)[0].verdict == "failing"
+    book.connection.execute("DELETE FROM finding WHERE outcome = 'blocked'")
+    assert judged(book)[0].verdict == "failing"
 
 
 def test_the_gravest_install_speaks_for_the_machine_and_sick_machines_come_first(book):
@@ -223,6 +231,13 @@ def test_half_of_the_installs_may_be_slower_by_chance(book):
 
 
 # -- all of it -----------------------------------------------------------------------------------
+
+
+def test_a_ratio_is_shown_in_percent_and_other_units_as_they_are():
+    assert story.unit_of("disk.free_ratio[/models]") == ("%", 100)
+    assert story.unit_of("io.read_bytes_per_second") == ("bytes/s", 1)
+    assert story.unit_of("memory.used_bytes") == ("bytes", 1)
+    assert story.unit_of("load.one") == ("", 1)
 
 
 def test_an_empty_history_is_surveyed(book):

@@ -87,7 +87,7 @@ def _opened(state: Path, *, is_read_only: bool) -> History:
 def _import(history: History, paths: list[Path]) -> None:
     from modelmedic.text import counted, printable
 
-    found = history.import_paths(paths)
+    found = history.import_paths([path.expanduser().absolute() for path in paths])
     for each in found.refused[:20]:
         print(f"not taken: {printable(each.path)}: {each.why}", file=sys.stderr)
     if len(found.refused) > 20:  # noqa: PLR2004 - a screen of them

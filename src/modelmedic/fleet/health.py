@@ -189,6 +189,7 @@ def _is_gone(connection: sqlite3.Connection, runs: Sequence[Run], run: int, chec
     """Return whether a later whole run of the same stage does not know the check at all.
 
     A file that left the profile takes its check with it, and nothing will ever say that it holds.
+    A run whose findings are no longer all kept says nothing about that.
     """
     seen = next((each for each in reversed(runs) if each.id == run), None)
     if seen is None:
@@ -196,8 +197,10 @@ def _is_gone(connection: sqlite3.Connection, runs: Sequence[Run], run: int, chec
     whole = next((each for each in reversed(runs) if _is_whole(each, seen.stage)), seen)
     if whole.started_at <= seen.started_at:
         return False
-    there = "SELECT 1 FROM finding WHERE run = ? AND check_id = ?"
-    return connection.execute(there, (whole.id, check)).fetchone() is None
+    count, has_it = connection.execute(
+        "SELECT count(*), max(check_id = ?) FROM finding WHERE run = ?", (check, whole.id)
+    ).fetchone()
+    return not has_it and count >= sum(whole.counts.values())
 
 
 def _is_whole(run: Run, stage: str) -> bool:

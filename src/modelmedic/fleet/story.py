@@ -178,19 +178,24 @@ def _series(connection: sqlite3.Connection, machine: int) -> Iterator[Series]:
             "ORDER BY at",
             (machine, name, last - _RESOURCE_SECONDS),
         )
-        yield Series(name[:MOST_LETTERS], unit_of(name), [(row[0], row[1]) for row in rows])
+        unit, scale = unit_of(name)
+        points = [(row[0], row[1] * scale) for row in rows]
+        yield Series(name[:MOST_LETTERS], unit, points)
 
 
-def unit_of(series: str) -> str:
-    """Return the unit that a series carries at the end of its name; empty when it has none."""
+def unit_of(series: str) -> tuple[str, int]:
+    """Return the unit that a series carries at the end of its name, and by what to multiply it.
+
+    The unit is empty where the name has none; a ratio is shown in percent.
+    """
     base = series.partition("[")[0]
-    for end, unit in (
-        ("bytes_per_second", "bytes/s"), ("bytes", "bytes"), ("seconds", "s"), ("percent", "%"),
-        ("celsius", "°C"), ("watts", "W"),
+    for end, unit, scale in (
+        ("bytes_per_second", "bytes/s", 1), ("bytes", "bytes", 1), ("seconds", "s", 1),
+        ("ratio", "%", 100), ("celsius", "°C", 1), ("watts", "W", 1),
     ):  # fmt: skip
         if base.endswith(f"_{end}"):
-            return unit
-    return ""
+            return unit, scale
+    return "", 1
 
 
 def _environment(connection: sqlite3.Connection, runs: list[Run]) -> Mapping[str, Any]:
