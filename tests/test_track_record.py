@@ -16,9 +16,7 @@ def judged(rows):
     """Return a record of rows (from line, from value, stays, lately, rate, what came)."""
     record = TrackRecord()
     for number, (line, value, stays, lately, rate, came) in enumerate(rows):
-        record.note(
-            number, from_line=line, from_value=value, stays=stays, lately=lately, rate=rate
-        )
+        record.note(number, from_line=line, from_value=value, stays=stays, lately=lately, rate=rate)
         record.settle(number, came)
     return record
 
