@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 import json
+import math
 import re
 
 import browser_support as browser
@@ -323,7 +324,7 @@ def whole_record() -> dict:
     found = [
         a_finding(f"x.{outcome}", outcome, what="w", why="y", next="n", failure_id="f",
                   category="system", blocked_by="x.failed", attempts=copy.deepcopy(attempts),
-                  facts={"a": "b", "c_bytes": 10**30, "d_seconds": 1e300, "e": ["f", {"g": "h"}]},
+                  facts={"a": "b", "c_bytes": 10**30, "d_seconds": math.inf, "e": ["f", {"g": "h"}]},
                   **SECONDS)
         for outcome in OUTCOMES
     ]  # fmt: skip
@@ -342,8 +343,9 @@ def whole_record() -> dict:
 def test_no_field_of_a_record_can_do_or_break_anything(length, chromium, tmp_path):
     evil = EVIL + "A" * (length - 1)
     record = poisoned(whole_record(), evil)
+    record["findings"] = record["findings"][:: 1 if length == 1 else 3]  # large pages take seconds
     for finding in record["findings"]:
-        finding["facts"] = {evil: evil, f"{evil}_bytes": 10**30, f"{evil}_seconds": 1e300}
+        finding["facts"] = {evil: evil, f"{evil}_bytes": 10**30, f"{evil}_seconds": math.inf}
     html = rooms.load("reports", "html")
     texts = [html.render(record)] + [under_pytest_html(html, record)] * (length == 1)
     for text in texts:
@@ -357,7 +359,7 @@ def test_no_field_of_a_record_can_do_or_break_anything(length, chromium, tmp_pat
             page.run("document.querySelectorAll('details').forEach(each => each.open = true)")
             assert page.run("document.documentElement.scrollWidth") <= 1000
             page.run(f"{SEARCH}.value = 'onerror'; {SEARCH}.form.requestSubmit()")
-            assert page.run(STATUS) == "7 of 7 findings shown."
+            assert page.run(STATUS) == "{0} of {0} findings shown.".format(len(record["findings"]))
 
 
 def under_pytest_html(html, record) -> str:
