@@ -72,14 +72,12 @@ def test_the_second_engine_finds_nothing_in_what_the_first_one_masked():
 
 def test_the_words_before_a_rule_never_keep_it_from_finding_something():
     table = Table.of(lambda category, _value: f"<{category}>", is_for_support=True)
-    everything = Table(table.rules, ())
     for one in CORPUS:
         lower = one.text.lower()
         with_all = one.text
         for rule in table.rules:
-            if not any(word in lower for word in rule.words):
+            if len(one.text) < rule.least or not any(word in lower for word in rule.words):
                 assert rule.apply(with_all) == with_all, (rule.name, one.text)
-    assert everything.rules == table.rules
 
 
 @pytest.mark.parametrize("text", CLEAN)

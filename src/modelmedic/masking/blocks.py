@@ -104,5 +104,10 @@ RULES: tuple[Rule, ...] = (
 )
 # Tried on every text with so long a word; its work is to decode it, and most are told at once.
 ENCODED = Rule(
-    "base64", (), r"(?<![A-Za-z0-9+/_=-])[A-Za-z0-9+/_-]{20,}={0,2}", _encoded, ignore_case=False
+    "base64",
+    (),
+    r"(?<![A-Za-z0-9+/_=-])[A-Za-z0-9+/_-]{20,}={0,2}",
+    _encoded,
+    ignore_case=False,
+    least=20,
 )
