@@ -50,7 +50,7 @@ class Window:
         self.bucket_seconds = bucket_seconds
         self.points: deque[tuple[float, float]] = deque(maxlen=POINTS)
         self.record = TrackRecord()
-        self.slope: Slope | None = None  # of the points, if it is a trend that still moves
+        self.slope: Slope | None = None  # of the points, if they still move to the limit
         self._bucket: list[tuple[float, float]] = []
         self._ends = -math.inf
 
@@ -247,8 +247,8 @@ def _slope_towards(
 
 
 def _is_told(slope: Slope, points: deque[tuple[float, float]]) -> bool:
-    """Return whether a slope is a trend, and its last quarter still goes that way."""
-    if len(points) < LEAST_POINTS or not slope.is_trend:
+    """Return whether enough points say it, and the last quarter still goes that way."""
+    if len(points) < LEAST_POINTS:
         return False
     before, last = _parts(points, 4)[-2:]
     recent = (last[1] - before[1]) / (last[0] - before[0])
