@@ -53,6 +53,16 @@ def test_what_gets_worse_is_told_at_once_and_keeps_its_beginning():
     assert alerts.step(2, NOON + 2, [issue()]) == []
 
 
+def test_of_two_with_one_key_the_worse_is_told_and_else_the_first():
+    alerts, worse = Alerts(), issue(severity="critical", what="seen")
+    alerts.step(0, NOON, [worse, issue(what="foreseen")])
+    assert [entry.what for entry in alerts.issues] == ["seen"]
+    alerts.step(1, NOON, [issue(what="foreseen"), worse])
+    assert [entry.what for entry in alerts.issues] == ["seen"]
+    alerts.step(2, NOON, [issue(what="first"), issue(what="second")])
+    assert [entry.what for entry in alerts.issues] == ["first"]
+
+
 def test_the_worst_comes_first():
     alerts = Alerts()
     alerts.step(0, NOON, [issue("a"), issue("b", severity="critical"), issue("c", since=NOON - 9)])

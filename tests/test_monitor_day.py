@@ -8,7 +8,7 @@ import math
 import sys
 
 import pytest
-from monitor_support import NOON, Kept, Said
+from monitor_support import NOON, Kept, Said, issue
 
 from modelmedic.monitor.advice import Advice
 from modelmedic.monitor.components import Components
@@ -16,7 +16,7 @@ from modelmedic.monitor.foresight import Foresight
 from modelmedic.monitor.reader import Reader
 from modelmedic.monitor.rules import RULES
 from modelmedic.monitor.thresholds import Thresholds
-from modelmedic.monitor.watch import MOST_EVENTS, Watch
+from modelmedic.monitor.watch import MOST_EVENTS, Watch, of_series
 from modelmedic.monitor.writing import AlertLog
 
 DAY = 86_400
@@ -128,6 +128,27 @@ def test_series_without_end_are_held_at_a_bound():
     watch.step(0.0, NOON)
     watch.close()
     assert len(keeper.minutes) == 256
+
+
+@pytest.mark.once
+def test_what_is_wrong_belongs_to_a_thing_with_a_name():
+    found = of_series(
+        {"disk.free_bytes[/a.b/c]": 1.0, "memory.used_bytes": 1.0, "cpu.busy_ratio": 1.0},
+        [
+            issue(subject="disk.free_bytes[/a.b/c]"),
+            issue(subject="memory.killed", severity="critical"),
+            issue(subject="memory.used_bytes"),
+            issue(kind="log", subject="/app/a.log"),
+            issue(kind="degradation", subject="Loader.load"),
+        ],
+    )
+    assert {name: status.value for name, status in found.items()} == {
+        "disk[/a.b/c]": "degraded",
+        "memory": "failing",
+        "cpu": "healthy",
+        "log[/app/a.log]": "degraded",
+        "Loader": "degraded",
+    }
 
 
 @pytest.mark.once

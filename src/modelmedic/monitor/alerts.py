@@ -93,9 +93,14 @@ class Alerts:
         Args:
             now: On a clock that never goes back.
             wall: Seconds since the epoch.
-            issues: All that is wrong now; of two with one key the later one counts.
+            issues: All that is wrong now; of two with one key, as a disk that is nearly full and
+                the forecast that it will be, the worse one counts, else the first.
         """
-        current = {issue.key: issue for issue in issues}
+        current: dict[str, PotentialIssue] = {}
+        for issue in issues:
+            known = current.setdefault(issue.key, issue)
+            if SEVERITIES.index(issue.severity) > SEVERITIES.index(known.severity):
+                current[issue.key] = issue
         told = [
             Alert("end", wall, self._held.pop(key).times, held.issue)
             for key, held in list(self._held.items())

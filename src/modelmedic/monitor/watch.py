@@ -135,13 +135,13 @@ class Watch:
 def of_series(
     readings: Mapping[str, float], issues: Sequence[PotentialIssue]
 ) -> dict[str, HealthStatus]:
-    """Return how each watched thing does: "memory", "disk[/models]", "process[12]".
+    """Return how each watched thing does: "memory", "disk[/models]", "log[/app/a.log]".
 
     Healthy is what was read and has no issue; a warning degrades it, a critical issue fails it.
     """
     found = dict.fromkeys(map(thing_of, readings), HealthStatus.HEALTHY)
     for issue in issues:
-        thing = thing_of(issue.subject)
+        thing = f"log[{issue.subject}]" if issue.kind == "log" else thing_of(issue.subject)
         status = HealthStatus.FAILING if issue.severity == "critical" else HealthStatus.DEGRADED
         if found.get(thing, HealthStatus.HEALTHY).rank < status.rank:
             found[thing] = status
