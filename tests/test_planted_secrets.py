@@ -72,14 +72,12 @@ def test_the_second_engine_finds_nothing_in_what_the_first_one_masked():
 
 def test_the_words_before_a_rule_never_keep_it_from_finding_something():
     table = Table.of(lambda category, _value: f"<{category}>", is_for_support=True)
-    everything = Table(table.rules, ())
     for one in CORPUS:
         lower = one.text.lower()
         with_all = one.text
         for rule in table.rules:
-            if not any(word in lower for word in rule.words):
+            if len(one.text) < rule.least or not any(word in lower for word in rule.words):
                 assert rule.apply(with_all) == with_all, (rule.name, one.text)
-    assert everything.rules == table.rules
 
 
 @pytest.mark.parametrize("text", CLEAN)
@@ -128,7 +126,7 @@ def test_the_time_for_a_line_grows_as_its_length_does(piece, tmp_path):
         return time.process_time() - begun
 
     for look in (support.mask, lambda text: leaks.in_text(text, leaks.Known())):
-        short, long = (seconds(size, look) for size in (20_000, 80_000))
+        short, long = (seconds(size, look) for size in (5_000, 20_000))
         assert long < 12 * short + 0.05, f"4 times the text, {long / short:.1f} times the time"
 
 
@@ -161,19 +159,19 @@ def test_crash(number):
     raise RuntimeError("\\n".join(GROUPS[number]))
 
 @pytest.mark.check("room.unseen", area="system")
-@pytest.mark.parametrize("number", range(len(GROUPS)))
+@pytest.mark.parametrize("number", range(0, len(GROUPS), 3))
 def test_unseen(number):
     """It can be seen."""
     raise CannotTell("\\n".join(GROUPS[number]))
 
 @pytest.mark.check("room.skipped", area="system")
-@pytest.mark.parametrize("number", range(len(GROUPS)))
+@pytest.mark.parametrize("number", range(1, len(GROUPS), 3))
 def test_skipped(number):
     """It applies."""
     pytest.skip("\\n".join(GROUPS[number]))
 
 @pytest.mark.check("room.loss", area="system")
-@pytest.mark.parametrize("number", range(len(GROUPS)))
+@pytest.mark.parametrize("number", range(2, len(GROUPS), 3))
 def test_loss(degraded, number):
     """It is quick."""
     degraded(*("\\n".join(GROUPS[number][at::3]) for at in range(3)))
@@ -232,13 +230,11 @@ def readings(data: bytes) -> Iterable[str]:
                 yield from readings(opened.read(name))
         return
     text = data.decode("utf-8", "replace")
-    yield text
-    yield html.unescape(text)
-    yield html.unescape(html.unescape(text)).replace('\\"', '"').replace("\\\\", "\\")
-    yield text.replace("\\n", "\n").replace('\\"', '"').replace("\\/", "/")
+    plain = html.unescape(html.unescape(text))
+    yield from {text, plain, plain.replace("\\n", "\n").replace("\\", "")}
 
 
-@pytest.fixture(scope="module", params=[[], ["-v", "-n2"]], ids=["alone", "verbose workers"])
+@pytest.fixture(scope="module", params=[[], ["-v", "-n2"]], ids=["alone", "verbose"])
 def ended(request, tmp_path_factory):
     room = Room(tmp_path_factory.mktemp("planted") / f"of {USER}")
     room.folder.mkdir()
@@ -250,6 +246,7 @@ def ended(request, tmp_path_factory):
     return Ended(run.out, run.folder, room.folder / "state")
 
 
+@pytest.mark.slow
 @pytest.mark.once
 @pytest.mark.parametrize("producer", PRODUCERS.values(), ids=PRODUCERS)
 def test_no_planted_secret_comes_out_of_a_run(ended, producer):
@@ -263,7 +260,7 @@ def test_no_planted_secret_comes_out_of_a_run(ended, producer):
     named = [
         (name, found)
         for name, data in made.items()
-        if producer is not state  # names and paths stay on the machine
+        if producer is reports  # on the screen and on the machine names and paths stay
         for found in leaks.in_text(data.decode("utf-8", "replace"), known)
         if found.kind in {"user name", "host name"}
     ]

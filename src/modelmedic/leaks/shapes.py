@@ -26,7 +26,12 @@ _PREFIXES: tuple[tuple[str, int, str], ...] = (
     *(("sk_live_", 20, "Stripe"), ("sk_test_", 20, "Stripe"), ("rk_live_", 20, "Stripe")),
     *(("whsec_", 24, "Stripe"), ("SG.", 40, "SendGrid"), ("hvs.", 24, "Vault")),
     *(("dop_v1_", 40, "DigitalOcean"), ("gsk_", 30, "Groq"), ("nvapi-", 30, "NVIDIA")),
-    *(("rpa_", 30, "RunPod"), ("tgp_v1_", 24, "Together"), ("eyJ", 60, "JWT")),
+    *(
+        ("ms-", 36, "ModelScope"),
+        ("rpa_", 30, "RunPod"),
+        ("tgp_v1_", 24, "Together"),
+        ("eyJ", 60, "JWT"),
+    ),
 )
 _BY_LETTER: dict[str, list[tuple[str, int, str]]] = {}
 for _prefix in _PREFIXES:
@@ -35,11 +40,24 @@ _WORD = re.compile(r"[A-Za-z0-9_\-.~]{12,}")
 _MASKED_TAIL = "***"
 _UPPER_ONLY = frozenset({"AWS"})
 
-# Tried only where a word begins: within a word of thousands of letters it would take seconds.
-_PAIR = re.compile(
-    r"(?<![A-Za-z])([A-Za-z][\w.-]{0,60})(?:\\{0,7}[\"'])?\s{0,3}(?:=|:|=>)\s{0,3}"
-    r"(?:\\{0,7}[\"'])?"
-    r"([^\s\"'\\,;<>{}()\[\]]{8,400})"
+_VALUE = r"([^\s\"'\\,;<>{}()\[\]]{8,400})"
+_MARK = r"(?:\\{0,7}[\"'])?"
+_BREAK = r"(?:[|>]?\s{0,2}\\?\r?\n\s{1,20})?"
+# How a name and its value stand together: set, as an option, as an element, as an entry.
+_PAIRS = (
+    # Tried only where a word begins: in a word of a million letters it would take half a minute.
+    re.compile(
+        rf"(?<![A-Za-z])([A-Za-z][\w.-]{{0,60}}){_MARK}\s{{0,3}}(?:=|:)\s{{0,3}}{_BREAK}{_MARK}"
+        rf"{_VALUE}"
+    ),
+    re.compile(
+        rf"--?([A-Za-z][\w-]{{2,60}})(?:\s{{1,3}}(?:\\\r?\n\s{{0,20}})?|['\"],\s?['\"]){_VALUE}"
+    ),
+    re.compile(rf"<([A-Za-z][\w.-]{{2,60}})>{_VALUE}"),
+    re.compile(
+        rf"name{_MARK}:\s{{0,3}}{_MARK}([A-Za-z]\w{{2,60}}){_MARK},?\s{{0,20}}{_MARK}value"
+        rf"{_MARK}:\s{{0,3}}{_MARK}{_VALUE}"
+    ),
 )
 _SECRET_PARTS = frozenset(
     {
@@ -112,17 +130,22 @@ def has_github_checksum(token: str) -> bool:
 
 def assigned(text: str) -> Iterator[Span]:
     """Yield values that a secret's name is set to, and long random ones under any name."""
-    at = 0
-    while (found := _PAIR.search(text, at)) is not None:
-        name, value = found[1], found[2]
-        at = found.start(2)  # a value may be a pair itself: a=b=c
-        if _MASKED_TAIL in value or value[0] in "$%<{*":
-            continue
-        if _is_secret_name(name):
-            if _bits(value) >= _LEAST_BITS and _is_no_word(text, found):
-                yield found.start(2), found.end(2), "value of a secret's name"
-        elif _is_random(name, value):
-            yield found.start(2), found.end(2), "random value"
+    for pattern in _PAIRS:
+        at = 0
+        while (found := pattern.search(text, at)) is not None:
+            at = found.start(2)  # a value may be a pair itself: a=b=c
+            if kind := _kind_of_pair(text, found):
+                yield found.start(2), found.end(2), kind
+
+
+def _kind_of_pair(text: str, found: re.Match[str]) -> str:
+    name, value = found[1], found[2]
+    if _MASKED_TAIL in value or value[0] in "$%<{*":
+        return ""
+    if _is_secret_name(name):
+        is_set = _bits(value) >= _LEAST_BITS and _is_no_word(text, found)
+        return "value of a secret's name" if is_set else ""
+    return "random value" if _is_random(name, value) else ""
 
 
 def _is_no_word(text: str, found: re.Match[str]) -> bool:

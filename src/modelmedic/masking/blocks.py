@@ -10,6 +10,11 @@ from modelmedic.masking.rule import MASK, SPACE, Rule
 
 _BEGIN = r"-----BEGIN (?:[A-Z0-9]{1,12} ){0,4}PRIVATE KEY(?: BLOCK)?-----"
 _END = r"-----END (?:[A-Z0-9]{1,12} ){0,4}PRIVATE KEY(?: BLOCK)?-----"
+_END_FOUND = re.compile(_END)
+_BREAK_BACK = r"(?:\s|[nr]\\{1,8}){1,40}"  # the end of a line, from behind
+_LINES_BACK = re.compile(
+    rf"(?:{_BREAK_BACK}[A-Za-z0-9+/=]{{1,128}})?(?:{_BREAK_BACK}[A-Za-z0-9+/=]{{16,128}}){{0,800}}"
+)
 _ASCII_AT_HEAD = 12  # bytes by which base64 of a text is told from other words
 _MOST_ENCODED = 1 << 16
 # What makes decoded text a secret: the first letters of tokens, a login, a name that is set.
@@ -38,6 +43,17 @@ def _encoded(found: re.Match[str]) -> str:
     return found[0]
 
 
+def without_ends_of_keys(text: str) -> str:
+    """Return ``text`` without the keys whose beginning was cut off, read from their end back."""
+    parts, at = [], 0
+    for found in _END_FOUND.finditer(text):
+        before = text[max(at, found.start() - _MOST_ENCODED) : found.start()]
+        lines = _LINES_BACK.match(before[::-1])
+        parts += [text[at : found.start() - (lines.end() if lines else 0)], MASK]
+        at = found.end()
+    return "".join([*parts, text[at:]]) if parts else text
+
+
 def _of_user(found: re.Match[str]) -> str:
     """Mask "user:password" behind -u; two numbers are the ids of a user and a group."""
     return found[0] if found[2].isdigit() and found[3].isdigit() else f"{found[1]}{MASK}"
@@ -54,13 +70,6 @@ RULES: tuple[Rule, ...] = (
         r"(?:Proc-Type:[^\r\n\\]{1,40}|"
         r"DEK-Info:[^\r\n\\]{1,80}|[A-Za-z0-9+/=]{8,}|[A-Za-z0-9+/]{2,12}==?)){0,8000}"
         r"(?:(?:\s|\\+[nr]){1,4}[A-Za-z0-9+/=]{1,64}(?=\s{0,40}\Z))?)",
-        ignore_case=False,
-    ),
-    Rule(
-        "end of a private key",
-        ("-----end ",),
-        rf"(?:[A-Za-z0-9+/=]{{16,128}}(?:\s|\\+[nr]){{1,40}}){{0,400}}[A-Za-z0-9+/=]{{0,128}}"
-        rf"(?:\s|\\+[nr]){{0,40}}{_END}",
         ignore_case=False,
     ),
     Rule(
@@ -95,5 +104,10 @@ RULES: tuple[Rule, ...] = (
 )
 # Tried on every text with so long a word; its work is to decode it, and most are told at once.
 ENCODED = Rule(
-    "base64", (), r"(?<![A-Za-z0-9+/_=-])[A-Za-z0-9+/_-]{20,}={0,2}", _encoded, ignore_case=False
+    "base64",
+    (),
+    r"(?<![A-Za-z0-9+/_=-])[A-Za-z0-9+/_-]{20,}={0,2}",
+    _encoded,
+    ignore_case=False,
+    least=20,
 )

@@ -14,6 +14,7 @@ _SET = (
     r"(?:=>|:=|={1,3}|:|%3[da])[ \t]{0,20}"
 )
 _NEXT_LINE = rf"(?:[|>][-+]?)?[ \t]{{0,20}}{NEWLINE}[ \t]{{1,80}}"
+_BREAK_BEFORE = re.compile(_NEXT_LINE)
 # A value without marks: to the next space, or to what sets the next name.
 _BARE = r"(?:(?![,;&][ \t]?[\w .-]{1,40}[=:])(?!&quot;|&#|&lt;)[^\s\"'\\<]|\\(?![\"'])){4,4000}"
 _LINE = r"(?:(?!\s[\w.-]{1,40}[=:])(?![,;&][ \t]?[\w .-]{1,40}=)[^\r\n]){3,4000}"
@@ -43,7 +44,7 @@ def _set(found: re.Match[str]) -> str:
     """Mask the value of a secret's name; where it had marks, it keeps them."""
     name = _whole_name(found)
     value = found["v"] if found["v"] is not None else found["v2"].rstrip(",;)]}")
-    if not is_secret_with(name, value.strip("|>+- \t\r\n\\")) or _is_code(name, found):
+    if not is_secret_with(name, _BREAK_BEFORE.sub("", value).strip()) or _is_code(name, found):
         return found[0]
     mark, closing = found["q"] or "", _closing(found["v2"] or "")
     if not mark and found["between"][:1] in {'"', "'"}:

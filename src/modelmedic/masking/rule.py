@@ -39,6 +39,7 @@ class Rule:
     source: str
     left: Left = MASK
     ignore_case: bool = True
+    least: int = 0  # letters of the shortest text in which it can find something
 
     @property
     def pattern(self) -> re.Pattern[str]:

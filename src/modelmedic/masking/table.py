@@ -18,14 +18,23 @@ RULES: tuple[Rule, ...] = (
     *named.RULES,
 )
 _OBJECT_WORDS = ("workflow", "prompt", "pnginfo")
+_END_WORD = "-----end "
+
+
+_MARKS = "_-=:@%/."  # of a word with one of these only texts that have it are asked
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rules in their order, and the words without which none of them finds anything."""
+    """Rules in their order, and the words without which none of them finds anything.
+
+    ``words``: below a part, the words it is a part of: a text without the part has none of them.
+    ``by_word``: which rules a word needs, by their place.
+    """
 
     rules: tuple[Rule, ...]
-    words: tuple[str, ...]
+    words: tuple[tuple[str, tuple[str, ...]], ...]
+    by_word: dict[str, tuple[int, ...]]
 
     @classmethod
     def of(cls, stand: Stand, is_for_support: bool) -> Table:
@@ -34,12 +43,12 @@ class Table:
         if is_for_support:
             named_rules += identity.support_rules(stand)
         rules = (*RULES, *named_rules)
-        return cls(rules, _words(rules))
+        return cls(rules, *_words(rules))
 
     @classmethod
     def of_credentials(cls) -> Table:
         """Return the table that leaves persons and machines their names."""
-        return cls(RULES, _words(RULES))
+        return cls(RULES, *_words(RULES))
 
     def apply(self, text: str, lower: str) -> str:
         """Return ``text`` after the rules; ``lower``: the same in small letters.
@@ -47,16 +56,42 @@ class Table:
         All of them, where a letter is not ASCII: to a pattern, some of those are the same as an
         ASCII letter.
         """
-        is_ascii = text.isascii()
-        there = {word for word in self.words if word in lower} if is_ascii else None
+        there = self._there(lower) if text.isascii() else None
         if there is None or not there.isdisjoint(_OBJECT_WORDS):
             text = prompts.objects(text)
-        for rule in self.rules if there is None or there else ():
-            if there is None or not there.isdisjoint(rule.words):
+        for rule in self.rules if there is None else self._needed(there):
+            if len(text) >= rule.least:
                 text = rule.apply(text)
-        return blocks.ENCODED.apply(text)
+        if there is None or _END_WORD in there:  # whole keys are gone
+            text = blocks.without_ends_of_keys(text)
+        return blocks.ENCODED.apply(text) if len(text) >= blocks.ENCODED.least else text
+
+    def _there(self, lower: str) -> set[str]:
+        """Return the words that are in a text; "passed", which each run says often, is none."""
+        there = {
+            word for part, words in self.words if part in lower for word in words if word in lower
+        }
+        if "pass" in there and lower.count("pass") == lower.count("passed"):
+            there.discard("pass")
+        return there
+
+    def _needed(self, there: set[str]) -> list[Rule]:
+        places = {place for word in there for place in self.by_word.get(word, ())}
+        return [self.rules[place] for place in sorted(places)]
 
 
 @lru_cache(maxsize=4)
-def _words(rules: tuple[Rule, ...]) -> tuple[str, ...]:
-    return tuple(sorted({*_OBJECT_WORDS, *(word for rule in rules for word in rule.words)}))
+def _words(
+    rules: tuple[Rule, ...],
+) -> tuple[tuple[tuple[str, tuple[str, ...]], ...], dict[str, tuple[int, ...]]]:
+    by_word: dict[str, tuple[int, ...]] = {}
+    for place, rule in enumerate(rules):
+        for word in rule.words:
+            by_word[word] = (*by_word.get(word, ()), place)
+    words = {*_OBJECT_WORDS, _END_WORD, *by_word}
+    roots = sorted((word for word in words if len(word) > 1), key=len)
+    groups: dict[str, list[str]] = {}
+    for word in sorted(words):
+        parts = [part for part in (*roots, *_MARKS) if part in word and part != word]
+        groups.setdefault(parts[0] if parts else word, []).append(word)
+    return tuple((part, tuple(group)) for part, group in groups.items()), by_word
