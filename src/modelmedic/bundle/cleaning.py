@@ -6,6 +6,7 @@ hit what holds the structure together, and a name that stands there escaped woul
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Mapping
@@ -88,6 +89,7 @@ class Shape:
 
 
 _FREE = Shape({}, {})
+_NO_JSON = object()
 
 
 @cache
@@ -135,9 +137,18 @@ def as_json(data: bytes, hider: Hider) -> bytes | None:
 
 
 def as_lines(data: bytes, hider: Hider) -> bytes:
-    """Return lines of JSON, each masked; what is no JSON, as the torn last line, is masked text."""
-    lines = (line for line in data.split(b"\n") if line.strip())
-    return b"".join(_line(line, hider) + b"\n" for line in lines)
+    """Return lines of JSON, each masked; what is no JSON, as the torn last line, is masked text.
+
+    Such lines are masked together: a secret may be broken over two.
+    """
+    lines = [(line, _loaded(line)) for line in data.split(b"\n") if line.strip()]
+    parts = []
+    for is_text, group in itertools.groupby(lines, lambda pair: pair[1] is _NO_JSON):
+        if is_text:
+            parts.append(as_text(b"\n".join(line for line, _ in group), hider))
+        else:
+            parts += [_line(value, hider) for _, value in group]
+    return b"".join(part + b"\n" for part in parts)
 
 
 def as_text(data: bytes, hider: Hider) -> bytes:
@@ -181,11 +192,14 @@ def _part(key: str, part: Any, hider: Hider, shape: Shape) -> Any:
     return clean(part, hider, shape) if told is None else told
 
 
-def _line(line: bytes, hider: Hider) -> bytes:
+def _loaded(line: bytes) -> Any:
     try:
-        value = json.loads(line)
+        return json.loads(line)
     except (ValueError, RecursionError):
-        return as_text(line, hider)
+        return _NO_JSON
+
+
+def _line(value: Any, hider: Hider) -> bytes:
     return json.dumps(clean(value, hider), ensure_ascii=False).encode()
 
 

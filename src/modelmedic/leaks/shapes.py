@@ -44,10 +44,12 @@ _VALUE = r"([^\s\"'\\,;<>{}()\[\]]{8,400})"
 _MARK = r"(?:\\{0,7}[\"'])?"
 _BREAK = r"(?:[|>]?\s{0,2}\\?\r?\n\s{1,20})?"
 # How a name and its value stand together: set, as an option, as an element, as an entry.
-# The first is tried only where a word begins: within a word of thousands of letters it would take
-# seconds.
 _PAIRS = (
-    re.compile(rf"(?<![A-Za-z])([A-Za-z][\w.-]{{0,60}}){_MARK}\s{{0,3}}(?:=|:)\s{{0,3}}{_BREAK}{_MARK}{_VALUE}"),
+    # Tried only where a word begins: in a word of a million letters it would take half a minute.
+    re.compile(
+        rf"(?<![A-Za-z])([A-Za-z][\w.-]{{0,60}}){_MARK}\s{{0,3}}(?:=|:)\s{{0,3}}{_BREAK}{_MARK}"
+        rf"{_VALUE}"
+    ),
     re.compile(
         rf"--?([A-Za-z][\w-]{{2,60}})(?:\s{{1,3}}(?:\\\r?\n\s{{0,20}})?|['\"],\s?['\"]){_VALUE}"
     ),
