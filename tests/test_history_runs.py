@@ -12,6 +12,8 @@ from test_healing_runs import HEALS, desk, start  # noqa: F401 - fixture
 from modelmedic.history import queries
 from modelmedic.history.store import History
 
+pytestmark = pytest.mark.once  # what is stored does not hang on the Python
+
 FAILS = """
 @pytest.mark.check("try.fail", area="install")
 def test_fail():
