@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import zipfile
@@ -98,6 +99,15 @@ def test_older_runs_imported_after_newer_ones_leave_the_newest_word(tmp_path, hi
     history.import_paths([written(tmp_path / "in", *old)])
     ((_name, run_id, outcome, _since, flaps),) = rows(history, LATEST)
     assert (run_id, outcome, flaps) == (record(number=5)["run_id"], "failed", 1)
+
+
+def test_the_collector_of_python_is_on_again_afterwards(tmp_path, history, monkeypatch):
+    seen = []
+    monkeypatch.setattr(history, "store_rows", lambda *_: seen.append(gc.isenabled()) or 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        history.import_paths([written(tmp_path / "in", record())])
+    assert seen == [False]
+    assert gc.isenabled()
 
 
 def test_a_link_in_a_folder_is_not_followed_and_a_pipe_is_not_waited_for(tmp_path, history):
