@@ -72,7 +72,7 @@ def _is_code(name: str, found: re.Match[str]) -> bool:
     if quoted is not None:
         return bool(re.fullmatch(r"\$\{?\w+\}?|<[a-z][\w :-]*>|\{\{?[^{}]*\}\}?|%[sdr]", value))
     before = found.string[max(0, found.start() - 2) : found.start()]
-    if name.lower() == "pass" and quoted is None and _IN_PROSE.match(before):
+    if name.lower() == "pass" and _IN_PROSE.match(before):
         return ":" in found["between"]  # "Closing pass: it holds."
     if name.rpartition(".")[2] in {"PWD", "OLDPWD"} and _A_PLACE.match(value):
         return True
