@@ -11,7 +11,7 @@ import pytest
 from history_support import OTHER, finding, inventory, record, rows, written
 from test_history_latest import LATEST
 
-from modelmedic.history import queries
+from modelmedic.history import importing, queries
 from modelmedic.history import rows as made
 from modelmedic.history.store import History
 from modelmedic.records import write_json
@@ -166,3 +166,13 @@ def test_a_killed_run_is_taken_with_what_it_left_and_replaced_by_its_end(tmp_pat
     assert history.import_paths([folder]).stored == 1
     assert rows(history, "SELECT count(*) FROM finding") == [(2,)]
     assert len(queries.runs(history)) == 1
+
+
+def test_large_records_are_not_stored_all_under_one_lock(tmp_path, history, monkeypatch):
+    monkeypatch.setattr(importing, "_MOST_FINDINGS", 3)
+    found = dict.fromkeys(("x.one", "x.two", "x.three"), "passed")
+    folder = written(tmp_path / "in", *(record(found, number=number) for number in range(4)))
+    told: list[str] = []
+    history.connection.set_trace_callback(told.append)
+    assert history.import_paths([folder]).stored == 4
+    assert told.count("BEGIN IMMEDIATE") >= 4

@@ -22,7 +22,9 @@ from modelmedic.records import NAME
 if TYPE_CHECKING:
     from modelmedic.history.store import History
 
-_BATCH = 32  # runs stored at once: others wait a tenth of a second for the lock
+# Runs and findings stored at once: others wait a tenth of a second for the lock, and what is read
+# ahead stays small, whatever a stranger's record holds.
+_BATCH, _MOST_FINDINGS = 32, 8_000
 # How much is written beside the file before it goes into it; each time waits for the disk.
 _PAGES_AT_ONCE, _PAGES_USUALLY = 16_384, 1000
 _MOST_FILES = 200_000
@@ -114,10 +116,14 @@ def _import(
                 refused.append(Refused(path, str(error)))
             else:
                 count.others += 1
-        if len(batch) >= _BATCH:
+        if len(batch) >= _BATCH or _findings(batch) >= _MOST_FINDINGS:
             _store(history, batch, count, refused)
             batch = []
     _store(history, batch, count, refused)
+
+
+def _findings(batch: list[_Read]) -> int:
+    return sum(len(each.rows.findings) for each in batch)
 
 
 def _store(history: History, batch: list[_Read], count: _Count, refused: list[Refused]) -> None:
