@@ -248,6 +248,22 @@ def test_it_is_done_once_a_day(tmp_path):
         assert rows(history, "SELECT count(*) FROM minute") == [(0,)]
 
 
+def test_a_clock_that_is_wrong_for_one_run_removes_nothing(tmp_path):
+    now = [float(BEGIN)]
+    with History.open(tmp_path, clock=lambda: now[0]) as history:
+        for number in range(3):
+            history.store(record(number=number))
+        for moment in (BEGIN, BEGIN + 70 * 365 * DAY_SECONDS, BEGIN + 2 * DAY_SECONDS):
+            now[0] = moment
+            history.keep_house()
+            assert rows(history, "SELECT count(*) FROM finding") == [(3,)]
+        now[0] = BEGIN + 120 * DAY_SECONDS  # a machine that was off: a day later it is done
+        history.keep_house()
+        now[0] += DAY_SECONDS
+        history.keep_house()
+        assert rows(history, "SELECT count(*) FROM finding") == [(1,)]
+
+
 def test_minutes_become_hours_after_a_fortnight_with_their_extremes(tmp_path):
     hour = BEGIN // 3600 * 3600
     now = hour + 20 * DAY_SECONDS
