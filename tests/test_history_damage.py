@@ -9,7 +9,7 @@ import sys
 import time
 
 import pytest
-from history_support import BEGIN, record, rows
+from history_support import BEGIN, finding, record, rows
 from machine_support import as_nobody, needs_root, open_folder, tmpfs
 
 from modelmedic.facts import mounts
@@ -144,6 +144,13 @@ def test_damage_that_shows_only_while_storing_is_set_aside_and_the_run_is_stored
     assert "history.db.aside-" in trouble
     with History.open(tmp_path) as history:
         assert [run.is_own for run in queries.runs(history)] == [True]
+
+
+@pytest.mark.parametrize("value", [2**70, {}], ids=["too large", "no number"])
+def test_a_value_that_no_record_should_hold_costs_only_the_run(tmp_path, value):
+    told = keeping.keep(tmp_path, record(found=[finding(seconds=value)]))
+    assert told.startswith("This run is not in the history: ")
+    assert keeping.keep(tmp_path, record()) == ""
 
 
 def test_two_damages_in_one_second_keep_both_files(tmp_path):

@@ -75,8 +75,8 @@ def between(history: History, first: Run, second: Run) -> Difference:
     for run, found in zip((first, second), environments, strict=True):
         if found is None:
             unknown.append(
-                f"Run {run.run_id} has no inventory (an older modelmedic wrote it, or it was "
-                "killed): packages, driver and files cannot be compared."
+                f"Run {run.run_id} has no inventory (an older modelmedic wrote it, it was killed, "
+                "or a disk did not answer in time): packages, driver and files are not compared."
             )
     before, after = environments
     if before is not None and after is not None:
