@@ -228,7 +228,13 @@ def test_findings_go_after_ninety_days_but_the_newest_of_each_check_stays(tmp_pa
     with History.open(tmp_path, clock=lambda: now) as history:
         history.store(record({"x.old": "failed", "x.one": "passed"}, at=BEGIN, number=1))
         history.store(record({"x.one": "failed"}, at=BEGIN + 50 * DAY_SECONDS, number=2))
-        history.keep_house()
+        for key, at, ended in (("a", 1, 2), ("b", 1, None), ("c", 95, None)):
+            history.add_alert(
+                key=key, severity="warning", text="", first_at=at, last_at=BEGIN + at * DAY_SECONDS,
+                ended_at=ended,
+            )  # fmt: skip
+        history.keep_house(Limits(events=10 * DAY_SECONDS))
+        assert rows(history, "SELECT key FROM alert") == [("c",)]
         kept = rows(history, "SELECT name FROM finding JOIN check_name ON id = check_id")
         assert sorted(kept) == [("x.old",), ("x.one",)]
         assert len(queries.runs(history)) == 2

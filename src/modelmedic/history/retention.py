@@ -117,7 +117,7 @@ def _by_age(connection: sqlite3.Connection, now: float, limits: Limits) -> None:
         (_OLD_FINDINGS, limits.findings),
         (_OLD_RUNS, limits.runs),
         ("DELETE FROM minute WHERE at < ?", limits.hours),
-        ("DELETE FROM alert WHERE ended_at < ?", limits.events),
+        ("DELETE FROM alert WHERE coalesce(ended_at, last_at) < ?", limits.events),
         ("DELETE FROM component_metric WHERE at < ?", limits.events),
         ("DELETE FROM heal WHERE at < ?", limits.heals),
     ):
