@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from fleet_support import DAY, NOW, Book, a_fleet
+from fleet_support import DAY, NOW, Book, Fact, a_fleet
 
 from modelmedic.fleet import health, machines, recoveries, slowest, stale, story, trend
 from modelmedic.fleet.survey import survey
@@ -254,3 +254,24 @@ def test_a_fleet_is_told_as_it_was_made():
     assert {each.key for each in found.trend.causes} == {
         "driver-too-old", "flash-attn-abi-mismatch", "no-space-on-model-disk",
     }  # fmt: skip
+
+
+def test_a_turn_names_every_kind_of_difference_memory_too(book):
+    was, now = (
+        {"environment": book.environment(fact)}
+        for fact in (
+            Fact(packages={"torch": "2.8.0"}),
+            Fact(gpus=(), memory_gib=32, packages={"torch": "2.9.0"}, files={"vae.pth": 7}),
+        )
+    )
+    machine, install = a_machine(book)
+    book.run(machine, install, NOW - 2 * DAY, OK, **was)
+    book.run(machine, install, NOW - DAY, BAD, **now)
+    (one,) = judged(book)
+    (turn,) = story.story(book.connection, one).turns
+    assert turn.changes == (
+        "GPUs: NVIDIA GeForce RTX 4090 → none",
+        "memory: 64.0 GiB → 32.0 GiB",
+        "torch: 2.8.0 → 2.9.0",
+        "vae.pth: not there → 7",
+    )

@@ -9,7 +9,7 @@ import sys
 import time
 
 import pytest
-from history_support import BEGIN, record, rows
+from history_support import BEGIN, finding, record, rows
 from machine_support import as_nobody, needs_root, open_folder, tmpfs
 
 from modelmedic.facts import mounts
@@ -75,7 +75,6 @@ DAMAGES = [
     (other_tables, "it holds other tables"),
     (table_gone, "its tables are not ours, heal for one"),
     (trigger_added, "its tables are not ours, t for one"),
-    (newer, "a newer modelmedic wrote it"),
     (readable_by_others, "others may read or write it"),
     (a_folder, "no regular file"),
     (a_link, "it is a link"),
@@ -103,6 +102,33 @@ def test_what_cannot_be_ours_is_set_aside_under_a_dated_name_and_said(tmp_path, 
         assert len(queries.runs(history)) == 1
 
 
+def test_what_a_newer_version_wrote_is_left_for_it_and_said(tmp_path):
+    fill(tmp_path)
+    newer(tmp_path / "history.db")
+    before = (tmp_path / "history.db").read_bytes()
+    told = keeping.keep(tmp_path, record(number=99))
+    assert "a newer modelmedic wrote it" in told
+    assert "not kept" in told
+    assert "aside" not in told
+    assert (tmp_path / "history.db").read_bytes() == before
+    assert not list(tmp_path.glob("*aside*"))
+
+
+def test_what_an_older_version_wrote_is_brought_up_to_date_by_who_writes_and_said_to_who_reads(
+    tmp_path,
+):
+    with contextlib.closing(sqlite3.connect(tmp_path / "history.db")) as connection:
+        connection.executescript(f"{MIGRATIONS[0]}; PRAGMA user_version = 1;")
+    (tmp_path / "history.db").chmod(0o600)
+    with History.open(tmp_path, is_read_only=True) as history:
+        assert "an older modelmedic wrote it" in history.trouble
+        assert not history.is_kept
+    assert keeping.keep(tmp_path, record()) == ""
+    with History.open(tmp_path, is_read_only=True) as history:
+        assert history.trouble == ""
+        assert len(queries.runs(history)) == 1
+
+
 def test_damage_that_shows_only_while_storing_is_set_aside_and_the_run_is_stored(tmp_path):
     fill(tmp_path, runs=20)
     path = tmp_path / "history.db"
@@ -114,10 +140,17 @@ def test_damage_that_shows_only_while_storing_is_set_aside_and_the_run_is_stored
     with History.open(tmp_path) as history:
         assert history.trouble == ""
     trouble = keeping.keep(tmp_path, record(number=99), clock=lambda: BEGIN)
-    assert "was damaged" in trouble
+    assert "cannot be used" in trouble
     assert "history.db.aside-" in trouble
     with History.open(tmp_path) as history:
         assert [run.is_own for run in queries.runs(history)] == [True]
+
+
+@pytest.mark.parametrize("value", [2**70, {}], ids=["too large", "no number"])
+def test_a_value_that_no_record_should_hold_costs_only_the_run(tmp_path, value):
+    told = keeping.keep(tmp_path, record(found=[finding(seconds=value)]))
+    assert told.startswith("This run is not in the history: ")
+    assert keeping.keep(tmp_path, record()) == ""
 
 
 def test_two_damages_in_one_second_keep_both_files(tmp_path):

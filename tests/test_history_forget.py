@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+
 import pytest
 from evidence_support import entry
 from history_support import BEGIN, OTHER, attempt, bytes_of, finding, inventory, record, rows
@@ -104,6 +106,30 @@ def test_a_file_set_aside_is_named_when_one_run_is_forgotten(history):
     (history.state_dir / "history.db.aside-20260101-000000").write_text("x")
     done = forgetting.forget_runs(history, queries.runs(history))
     assert "history.db.aside-20260101-000000 was set aside" in done.left[0]
+
+
+class NoRoom:
+    """A connection on a disk that has no room for a copy of the file."""
+
+    def __init__(self, connection):
+        self.connection = connection
+
+    def __getattr__(self, name):
+        return getattr(self.connection, name)
+
+    def execute(self, text, *values):
+        if text == "VACUUM":
+            raise sqlite3.OperationalError("database or disk is full")
+        return self.connection.execute(text, *values)
+
+
+def test_where_there_is_no_room_to_write_it_anew_that_is_said_and_no_other_process_blamed(history):
+    history.store(secret_record())
+    history.connection = NoRoom(history.connection)
+    done = forgetting.forget_runs(history, queries.runs(history))
+    assert "could not be written anew" in done.left[0]
+    assert "Another process" not in done.left[0]
+    assert done.runs == 1
 
 
 def test_who_still_reads_is_said_and_the_bytes_go_with_the_next_chance(tmp_path, history):

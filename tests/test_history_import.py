@@ -135,6 +135,10 @@ def test_impossible_numbers_and_days_are_bounded(tmp_path, history):
     path = tmp_path / "report.json"
     path.write_text(json.dumps(record(started_at="2026-99-99T99:99:99Z")))
     assert history.import_paths([path]).stored == 1
+    for number, year in ((3, "0001"), (4, "1969"), (5, "9999")):
+        path.write_text(json.dumps(record(number=number, started_at=f"{year}-12-31T23:59:59Z")))
+        assert history.import_paths([path]).stored == 1
+    assert set(rows(history, "SELECT started_at FROM run")) == {(0.0,)}
     text = json.dumps(record(number=2, kept=inventory())).replace("68719476736", "1e999")
     path.write_text(text)
     assert "memory_bytes" in history.import_paths([path]).refused[0].why

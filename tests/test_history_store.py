@@ -228,7 +228,13 @@ def test_findings_go_after_ninety_days_but_the_newest_of_each_check_stays(tmp_pa
     with History.open(tmp_path, clock=lambda: now) as history:
         history.store(record({"x.old": "failed", "x.one": "passed"}, at=BEGIN, number=1))
         history.store(record({"x.one": "failed"}, at=BEGIN + 50 * DAY_SECONDS, number=2))
-        history.keep_house()
+        for key, at, ended in (("a", 1, 2), ("b", 1, None), ("c", 95, None)):
+            history.add_alert(
+                key=key, severity="warning", text="", first_at=at, last_at=BEGIN + at * DAY_SECONDS,
+                ended_at=ended,
+            )  # fmt: skip
+        history.keep_house(Limits(events=10 * DAY_SECONDS))
+        assert rows(history, "SELECT key FROM alert") == [("c",)]
         kept = rows(history, "SELECT name FROM finding JOIN check_name ON id = check_id")
         assert sorted(kept) == [("x.old",), ("x.one",)]
         assert len(queries.runs(history)) == 2
@@ -246,6 +252,22 @@ def test_it_is_done_once_a_day(tmp_path):
         now[0] += DAY_SECONDS
         history.keep_house(gone)
         assert rows(history, "SELECT count(*) FROM minute") == [(0,)]
+
+
+def test_a_clock_that_is_wrong_for_one_run_removes_nothing(tmp_path):
+    now = [float(BEGIN)]
+    with History.open(tmp_path, clock=lambda: now[0]) as history:
+        for number in range(3):
+            history.store(record(number=number))
+        for moment in (BEGIN, BEGIN + 70 * 365 * DAY_SECONDS, BEGIN + 2 * DAY_SECONDS):
+            now[0] = moment
+            history.keep_house()
+            assert rows(history, "SELECT count(*) FROM finding") == [(3,)]
+        now[0] = BEGIN + 120 * DAY_SECONDS  # a machine that was off: a day later it is done
+        history.keep_house()
+        now[0] += DAY_SECONDS
+        history.keep_house()
+        assert rows(history, "SELECT count(*) FROM finding") == [(1,)]
 
 
 def test_minutes_become_hours_after_a_fortnight_with_their_extremes(tmp_path):

@@ -106,6 +106,15 @@ def test_what_changed_between_the_last_good_run_and_the_first_bad_one_is_named(p
     assert "is not proven" in driver
 
 
+def test_a_package_without_a_version_is_not_called_gone(past):
+    past.store(2, [finding("a.b")], inventory=inventory(packages={"torch": "", "numpy": "2.0"}))
+    past.store(1, [finding("a.b", "failed")], inventory=inventory(packages={"torch": "2.4.1"}))
+    assert report(past).changed == (
+        "Package numpy is gone: it was 2.0.",
+        "Package torch changed from (no version) to 2.4.1.",
+    )
+
+
 def test_a_run_of_a_part_is_neither_the_last_good_nor_the_first_bad_one(past):
     past.store(5, [finding("a.b")], inventory=inventory(driver="1"))
     past.store(4, [finding("a.c")], inventory=inventory(driver="2"), is_partial=True)

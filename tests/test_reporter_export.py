@@ -242,6 +242,17 @@ def test_prometheus_has_the_names_and_values_that_rules_are_written_for(plain):
     assert not [part for part in told if re.search(r"/|\.pth|\d{8}-\d{6}|fills", part)]
 
 
+def test_an_alert_of_a_monitor_that_has_stopped_is_not_said_to_hold(past):
+    past.store(0, [finding("a.b")])
+    alert = {"key": "memory", "severity": "warning", "text": "It is full."}
+    past.history.add_alert(**alert, first_at=NOW - 9000, last_at=NOW - 9000)
+    past.history.add_alert(**alert, first_at=NOW - 7200, last_at=NOW - 7200)
+    assert read_json(exported(past, "json"))["alerts"] == []
+    past.history.add_minutes([("memory.used_bytes", int(NOW) - 120, *(1.0,) * 4, 60)])
+    (told,) = read_json(exported(past, "json"))["alerts"]
+    assert told["first_at"] == NOW - 7200
+
+
 def test_without_a_trend_no_exhaustion_is_predicted(past):
     past.store(0, [finding("a.b")])
     fill(past, per_day=0.0)

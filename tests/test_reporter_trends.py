@@ -135,9 +135,9 @@ def test_the_same_file_repaired_three_times_in_ten_days_points_at_memory_and_dis
     past.store(0.5, [finding("weights.intact[vae.pth]", "healed")])
     (text,) = report(past).suggestions
     assert text == (
-        "weights.intact[vae.pth] was repaired 3 times from 2026-11-19 to 2026-11-28. Bytes that "
-        "go bad again come most often from failing memory or a failing disk: test both "
-        "(memtest86+, smartctl -a)."
+        "weights.intact[vae.pth] was repaired 3 times from 2026-11-19 to 2026-11-28. Why is not "
+        "proven. Where bytes went bad: test memory and disk (memtest86+, smartctl -a). Where the "
+        "file was gone or another one: look for what removes or writes it."
     )
 
 

@@ -10,6 +10,7 @@ import _thread
 import hashlib
 import json
 import platform
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from modelmedic.machine_id import machine_id
 DEADLINE_SECONDS = 2.0
 MOST_PACKAGES = 5000  # a large environment has 500
 MOST_FILES = 2000  # a profile of one model has 60
+FIELDS = ("system", "python", "driver", "gpus", "memory_bytes")  # besides packages and files
 _PROC_GPUS = Path("/proc/driver/nvidia/gpus")
 _PYTHON_KEYS = ("version", "version_info")  # of venv, and of virtualenv and uv
 
@@ -50,6 +52,22 @@ def read(facts: FactBook, *, deadline_seconds: float = DEADLINE_SECONDS) -> dict
         return answer.result(timeout=deadline_seconds)
     except Exception:  # noqa: BLE001 - whatever cannot be read: a run does not fail by it
         return None
+
+
+def unequal(
+    before: Mapping[str, Any], after: Mapping[str, Any], names: Iterable[str] = ()
+) -> Iterator[tuple[str, Any, Any]]:
+    """Yield what differs between two inventories, or two of their tables: name, before, after.
+
+    Args:
+        before: None stands for what it does not have.
+        after: Likewise.
+        names: What is compared, in this order; all by name when empty.
+    """
+    for name in names or sorted({*before, *after}):
+        was, now = before.get(name), after.get(name)
+        if was != now:
+            yield name, was, now
 
 
 def hashed(inventory: dict[str, Any]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from modelmedic.inventory import FIELDS, unequal
 from modelmedic.text import counted, printable, size
 
 _MOST = 40  # lines of one kind; an environment made anew differs in hundreds of packages
@@ -12,7 +13,6 @@ _NOTHING = "(none)"
 # Of a record and of its environment: what else decides how a run ends.
 _TOP = ("profile", "stage", "mode", "modelmedic", "install_dir", "target_python")
 _SWITCHES = ("is_deep", "is_offline", "is_partial")
-_INVENTORY = ("system", "python", "driver", "gpus", "memory_bytes")
 
 
 def lines(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:
@@ -26,7 +26,7 @@ def lines(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:
         yield "No inventory of packages, driver and files to compare: one of the runs has none."
         return
     yield from _section(
-        "difference of the machines", "differences of the machines", _values(old, new, _INVENTORY)
+        "difference of the machines", "differences of the machines", _values(old, new, FIELDS)
     )
     yield from _section("package differs", "packages differ", _tables(old, new, "packages"))
     files = _tables(_sized(old), _sized(new), "files")
@@ -72,17 +72,13 @@ def _sized(inventory: Mapping[str, Any]) -> Mapping[str, Any]:
 def _values(
     before: Mapping[str, Any], after: Mapping[str, Any], names: tuple[str, ...]
 ) -> Iterator[str]:
-    for name in names:
-        was, now = before.get(name), after.get(name)
-        if was != now:
-            yield f"{name.replace('_', ' ')}: {_word(was)} -> {_word(now)}"
+    for name, was, now in unequal(before, after, names):
+        yield f"{name.replace('_', ' ')}: {_word(was)} -> {_word(now)}"
 
 
 def _tables(before: Mapping[str, Any], after: Mapping[str, Any], name: str) -> Iterator[str]:
-    old, new = before.get(name, {}), after.get(name, {})
-    for key in sorted({*old, *new}):
-        if old.get(key) != new.get(key):
-            yield f"{printable(key)}: {_word(old.get(key))} -> {_word(new.get(key))}"
+    for key, was, now in unequal(before.get(name, {}), after.get(name, {})):
+        yield f"{printable(key)}: {_word(was)} -> {_word(now)}"
 
 
 def _word(value: Any) -> str:

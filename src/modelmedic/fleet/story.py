@@ -11,14 +11,16 @@ from typing import Any
 from modelmedic.fleet.features import names, snapshots, table
 from modelmedic.fleet.health import Health
 from modelmedic.fleet.machines import GREY, MOST_LETTERS, RED, Run
+from modelmedic.inventory import FIELDS, unequal
+from modelmedic.text import size
 
 MOST_RUNS = 60
 MOST_TURNS = 20
 MOST_HEALS = 30
 MOST_SERIES = 24
 _MOST_CHANGES = 25
+_WORDS = {"gpus": "GPUs", "memory_bytes": "memory"}
 _RESOURCE_SECONDS = 24 * 3600
-_PLAIN = ("system", "python", "driver")
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,24 +122,25 @@ def _changes(connection: sqlite3.Connection, before: Run, after: Run) -> tuple[s
     if old is None or new is None:
         return None
     told = [
-        f"{name}: {old[name] or 'none'} → {new[name] or 'none'}"
-        for name in _PLAIN
-        if old[name] != new[name]
+        f"{_WORDS.get(name, name)}: {_told(name, was)} → {_told(name, now)}"
+        for name, was, now in unequal(dict(old), dict(new), FIELDS)
     ]
-    if old["gpus"] != new["gpus"]:
-        cards = [", ".join(names(row["gpus"])) or "none" for row in (old, new)]
-        told.append(f"GPUs: {cards[0]} → {cards[1]}")
     told += _differences(table(old["packages"], str), table(new["packages"], str))
     told += _differences(table(old["files"], int), table(new["files"], int))
     left = len(told) - _MOST_CHANGES
     return tuple(told[:_MOST_CHANGES] + ([f"and {left} more"] if left > 0 else []))
 
 
+def _told(name: str, value: Any) -> str:
+    if name == "gpus":
+        return ", ".join(names(value)) or "none"
+    return size(value) if name == "memory_bytes" and value is not None else value or "none"
+
+
 def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     return [
-        f"{name}: {old.get(name, 'not there')} → {new.get(name, 'not there')}"
-        for name in sorted({*old, *new})
-        if old.get(name) != new.get(name)
+        f"{name}: {'not there' if was is None else was} → {'not there' if now is None else now}"
+        for name, was, now in unequal(old, new)
     ]
 
 

@@ -30,6 +30,10 @@ class Damaged(Exception):  # noqa: N818 - a state of the file, told in words
     """The file cannot be the history; its text says why."""
 
 
+class Newer(Damaged):
+    """A later version wrote it: it is whole, and left for that version."""
+
+
 @dataclass(slots=True)
 class Opened:
     """A connection and what was wrong; ``is_kept`` is False when it is memory only."""
@@ -87,6 +91,8 @@ def _writable(path: Path, clock: Callable[[], float]) -> Opened:
     _make_folder(path.parent)
     try:
         return _patient(path)
+    except Newer:
+        raise
     except Damaged as error:
         aside = set_aside(path, clock)
         found = _tried(path)
@@ -97,7 +103,7 @@ def _writable(path: Path, clock: Callable[[], float]) -> Opened:
 def set_aside_words(path: Path, why: str, aside: str) -> str:
     """Return what is said of a file that was set aside."""
     return (
-        f"The history {printable(path)} was damaged ({printable(why)}). It was set aside as "
+        f"The history {printable(path)} cannot be used ({printable(why)}). It was set aside as "
         f"{printable(aside)}, and a new one was begun."
     )
 
@@ -214,8 +220,7 @@ def _migrate(connection: sqlite3.Connection) -> None:
         return
     with transaction(connection):
         version = _version(connection)
-        if version > len(MIGRATIONS):
-            raise Damaged(f"a newer modelmedic wrote it: its version is {version}")
+        _refuse_newer(version)
         if version == 0 and _tables(connection):
             raise Damaged("it holds other tables")
         for text in MIGRATIONS[version:]:
@@ -223,6 +228,14 @@ def _migrate(connection: sqlite3.Connection) -> None:
                 connection.execute(statement)
         connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
     _refuse_other_tables(connection)
+
+
+def _refuse_newer(version: int) -> None:
+    if version > len(MIGRATIONS):
+        raise Newer(
+            f"a newer modelmedic wrote it (version {version}, this one knows {len(MIGRATIONS)}); "
+            "update this one, or name another state folder with MODELMEDIC_STATE_DIR"
+        )
 
 
 def _statements(text: str) -> Iterator[str]:
@@ -275,8 +288,13 @@ def _read_only(path: Path) -> Opened:
 
 def _refuse_other_version(connection: sqlite3.Connection) -> None:
     version = _version(connection)
-    if version != len(MIGRATIONS):
-        raise Damaged(f"its version is {version}, not {len(MIGRATIONS)}")
+    _refuse_newer(version)
+    if 0 < version < len(MIGRATIONS):
+        raise Damaged(
+            "an older modelmedic wrote it; the next run of the checks brings it up to date"
+        )
+    if not version:
+        raise Damaged("it holds no history yet")
 
 
 def _in_memory(trouble: str) -> Opened:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from modelmedic.errors import CannotTell
 from modelmedic.history import queries
 from modelmedic.history.queries import Run
+from modelmedic.inventory import FIELDS, unequal
 
 if TYPE_CHECKING:
     from modelmedic.history.store import History
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 _GREEN = 0
 _RED = 1
 _OF_RUN = ("machine", "folder", "profile", "modelmedic", "mode", "stage")
-_OF_MACHINE = ("system", "python", "driver", "gpus", "memory_bytes")
 _NAMES = {
     "folder": "install",
     "python": "target python",
@@ -75,8 +75,8 @@ def between(history: History, first: Run, second: Run) -> Difference:
     for run, found in zip((first, second), environments, strict=True):
         if found is None:
             unknown.append(
-                f"Run {run.run_id} has no inventory (an older modelmedic wrote it, or it was "
-                "killed): packages, driver and files cannot be compared."
+                f"Run {run.run_id} has no inventory (an older modelmedic wrote it, it was killed, "
+                "or a disk did not answer in time): packages, driver and files are not compared."
             )
     before, after = environments
     if before is not None and after is not None:
@@ -136,18 +136,13 @@ def _of_machine(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Cha
         return ", ".join(value) if isinstance(value, list) else value
 
     return [
-        Change("machine", _NAMES.get(name, name), told(before[name]), told(after[name]))
-        for name in _OF_MACHINE
-        if before[name] != after[name]
+        Change("machine", _NAMES.get(name, name), told(was), told(now))
+        for name, was, now in unequal(before, after, FIELDS)
     ]
 
 
 def _of_tables(kind: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Change]:
-    return [
-        Change(kind, name, before.get(name), after.get(name))
-        for name in sorted({*before, *after})
-        if before.get(name) != after.get(name)
-    ]
+    return [Change(kind, *values) for values in unequal(before, after)]
 
 
 def _of_checks(history: History, first: Run, second: Run) -> list[Change]:

@@ -31,6 +31,7 @@ _BEFORE = (
     "DELETE FROM alert WHERE last_at < ?",
     "DELETE FROM heal WHERE at < ?",
 )
+_LOCKED = "locked"  # as SQLite says it
 # A machine of which nothing is left is forgotten, too; when it was seen is said by what is left.
 _MACHINES = (
     """
@@ -128,20 +129,30 @@ def _forget_run(connection: sqlite3.Connection, run: Run) -> None:
 
 def _cleaned(history: History, runs: int) -> Forgotten:
     """Drop names that nothing needs any more, then write the file anew without what was in it."""
-    history.drop_orphans()
     left = [
         f"{printable(path)} was set aside earlier and may still hold it; remove it yourself."
         for path in asides(history.state_dir)
     ]
     try:
+        history.drop_orphans()
         history.connection.execute("VACUUM")
         row = history.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-        is_busy = bool(row[0])
-    except sqlite3.OperationalError:  # locked, or no room for a copy: it is overwritten anyway
-        is_busy = True
-    if is_busy:
-        left.append(
-            "Another process has the history open (modelmedic monitor, for one). Until it ends, "
-            f"{printable(history.state_dir / database.NAME)}-wal may still hold it."
-        )
+        trouble = _LOCKED if row[0] else ""
+    except sqlite3.OperationalError as error:  # or no room for a copy: it is overwritten anyway
+        trouble = str(error)
+    if trouble:
+        left.append(_left_words(history, trouble))
     return Forgotten(runs, tuple(left))
+
+
+def _left_words(history: History, trouble: str) -> str:
+    log = f"{printable(history.state_dir / database.NAME)}-wal may still hold it"
+    if _LOCKED in trouble:
+        return (
+            "Another process has the history open (modelmedic monitor, for one). Until it ends, "
+            f"{log}."
+        )
+    return (
+        f"The history could not be written anew ({printable(trouble)}): {log}. To try that again: "
+        "modelmedic history forget --before 1970-01-01"
+    )

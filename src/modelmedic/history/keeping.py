@@ -32,8 +32,13 @@ def keep(
                 _store(history, record)
             return history.trouble
     except (sqlite3.Error, OSError, ModelmedicError) as error:
-        reason = getattr(error, "what", "") or printable(error)
-        return f"This run is not in the history: {reason}"
+        return _not_stored(getattr(error, "what", "") or printable(error))
+    except Exception as error:  # noqa: BLE001 - a value that no record should hold: still no run's end
+        return _not_stored(f"{type(error).__name__}: {printable(error)}")
+
+
+def _not_stored(reason: str) -> str:
+    return f"This run is not in the history: {reason}"
 
 
 def _store(history: History, record: Mapping[str, Any]) -> None:

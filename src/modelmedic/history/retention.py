@@ -12,6 +12,8 @@ from dataclasses import dataclass
 DAY_SECONDS = 86_400.0
 _HOUR_SECONDS = 3600
 _UPKEEP_SECONDS = DAY_SECONDS
+# So long without upkeep may be a clock that is wrong for one run: by age nothing goes then.
+_JUMP_SECONDS = 30 * DAY_SECONDS
 _STEP = 200  # runs or thousands of minutes that go at once, where the file is too large
 _PAGES = 20_000  # of 4 KiB, given back to the disk at once
 
@@ -73,14 +75,16 @@ _ORPHANS = (
 
 def is_due(connection: sqlite3.Connection, now: float) -> bool:
     """Return whether it was not done for a day."""
-    row = connection.execute("SELECT at FROM upkeep WHERE name = 'retention'").fetchone()
-    return row is None or not 0 <= now - row["at"] < _UPKEEP_SECONDS
+    last = _last(connection)
+    return last is None or not 0 <= now - last < _UPKEEP_SECONDS
 
 
 def apply(connection: sqlite3.Connection, now: float, limits: Limits = LIMITS) -> None:
     """Remove what is too old or too much; inside a transaction."""
-    _by_age(connection, now, limits)
-    _to_hours(connection, now, limits)
+    last = _last(connection)
+    if last is None or now - last < _JUMP_SECONDS:
+        _by_age(connection, now, limits)
+        _to_hours(connection, now, limits)
     connection.execute(
         "DELETE FROM run WHERE id IN (SELECT id FROM run "
         "ORDER BY started_at DESC LIMIT -1 OFFSET ?) "
@@ -103,12 +107,17 @@ def drop_orphans(connection: sqlite3.Connection) -> None:
         connection.execute(statement)
 
 
+def _last(connection: sqlite3.Connection) -> float | None:
+    row = connection.execute("SELECT at FROM upkeep WHERE name = 'retention'").fetchone()
+    return None if row is None else float(row["at"])
+
+
 def _by_age(connection: sqlite3.Connection, now: float, limits: Limits) -> None:
     for statement, age in (
         (_OLD_FINDINGS, limits.findings),
         (_OLD_RUNS, limits.runs),
         ("DELETE FROM minute WHERE at < ?", limits.hours),
-        ("DELETE FROM alert WHERE ended_at < ?", limits.events),
+        ("DELETE FROM alert WHERE coalesce(ended_at, last_at) < ?", limits.events),
         ("DELETE FROM component_metric WHERE at < ?", limits.events),
         ("DELETE FROM heal WHERE at < ?", limits.heals),
     ):

@@ -17,6 +17,7 @@ _TEXT_LETTERS = 4000  # of what a check found; a page of it is enough to know it
 _MOST_CAUSES = 200
 _MOST_GPUS = 64
 _MOST_ENTRIES = 10_000  # packages or files; a large environment has 500
+_LAST_MOMENT = 32_503_680_000  # begin of the year 3000; Source: localtime of Microsoft's C library
 _MOST_BYTES = (1 << 63) - 1  # what SQLite can hold
 _SILENT = frozenset({"passed", "skipped"})  # what they found is not worth the room
 _HALVES = re.compile("[\ud800-\udfff]")
@@ -139,15 +140,18 @@ def _machine(named: Any) -> str:
 
 
 def _moment(text: str) -> float:
-    """Return seconds since the epoch; a day that no calendar has (the schema lets it) is the first.
+    """Return seconds since the epoch; a day that no clock shows (the schema lets it) is the first.
+
+    Nor one before the epoch or after 2999, which Windows cannot show.
 
     Without `time.strptime`, which takes a lock and ten times as long.
     """
     year, month, day, hour, minute, second = (int(part) for part in re.findall(r"\d+", text))
     try:
-        return float(calendar.timegm((year, month, day, hour, minute, second, 0, 0, 0)))
+        moment = float(calendar.timegm((year, month, day, hour, minute, second, 0, 0, 0)))
     except ValueError:
         return 0.0
+    return moment if 0 <= moment < _LAST_MOMENT else 0.0
 
 
 def _findings(findings: Iterable[Mapping[str, Any]]) -> tuple[Finding, ...]:

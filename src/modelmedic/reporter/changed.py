@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from modelmedic.inventory import unequal
 from modelmedic.reporter.reading import Run
 from modelmedic.text import printable, size
 
@@ -49,14 +50,14 @@ def _differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> Iterator[s
 
 
 def _of_table(kind: str, one: Mapping[str, Any], other: Mapping[str, Any]) -> Iterator[str]:
-    names = sorted(name for name in {**one, **other} if one.get(name) != other.get(name))
-    if names and not (one and other):
+    found = list(unequal(one, other))
+    if found and not (one and other):
         yield _told(f"the {kind}s", *(f"{len(each)} of them" * bool(each) for each in (one, other)))
         return
-    for name in names[:MOST_OF_A_KIND]:
-        yield _changed(f"{kind} {printable(name)}", one.get(name), other.get(name))
-    if len(names) > MOST_OF_A_KIND:
-        yield f"{len(names) - MOST_OF_A_KIND} more of kind {kind} changed."
+    for name, was, now in found[:MOST_OF_A_KIND]:
+        yield _changed(f"{kind} {printable(name)}", was, now)
+    if len(found) > MOST_OF_A_KIND:
+        yield f"{len(found) - MOST_OF_A_KIND} more of kind {kind} changed."
 
 
 def _told(what: str, before: str, after: str) -> str:
@@ -70,11 +71,12 @@ def _told(what: str, before: str, after: str) -> str:
 
 
 def _changed(what: str, before: Any, after: Any) -> str:
-    if not before:
-        return f"{_capital(what)} is new: {printable(after)}."
-    if not after:
-        return f"{_capital(what)} is gone: it was {printable(before)}."
-    return f"{_capital(what)} changed from {printable(before)} to {printable(after)}."
+    was, now = (printable(value) or "(no version)" for value in (before, after))
+    if before is None:
+        return f"{_capital(what)} is new: {now}."
+    if after is None:
+        return f"{_capital(what)} is gone: it was {was}."
+    return f"{_capital(what)} changed from {was} to {now}."
 
 
 def _capital(what: str) -> str:

@@ -20,6 +20,7 @@ FORECAST_DAYS = 14.0  # that a forecast looks back on: as long as the monitor's 
 _MOST_PARTS = 50  # runs of a part of the checks, after the newest of all
 _MOST_CHECKS = 20_000
 _MOST_ALERTS = 200
+_ALIVE_SECONDS = 600.0  # a monitor stores each minute; one that is slow to write is not dead
 _MOST_COMPONENTS = 2_000
 
 
@@ -148,7 +149,7 @@ def figures(
         installs=tuple(found),
         heals=tuple(_heals(connection, scope)),
         components=_components(connection, scope, manager),
-        alerts=tuple(_alerts(connection, scope)),
+        alerts=tuple(_alerts(connection, scope, now)),
         forecasts=tuple(
             forecast for each in machine_ids for forecast in _forecasts(connection, each, now)
         ),
@@ -260,12 +261,20 @@ def _components(
     return tuple(found[key] for key in sorted(found))
 
 
-def _alerts(connection: sqlite3.Connection, scope: Scope) -> list[AlertFigure]:
+def _alerts(connection: sqlite3.Connection, scope: Scope, now: float) -> list[AlertFigure]:
+    """Return the newest alert of each key that has not ended, while its monitor still runs.
+
+    One that was stopped or killed leaves its alerts open: whether they hold nobody knows.
+    """
+    since = now - _ALIVE_SECONDS
+    alive = [each for each in scope.machine_ids or () if trends.is_watched(connection, each, since)]
     where, values = scope.of_machines()
+    marks = ", ".join("?" * len(alive))
     rows = connection.execute(
-        "SELECT key, severity, first_at, last_at, times, text FROM alert WHERE ended_at IS NULL "  # noqa: S608 - no value is in it
-        f"{where} ORDER BY first_at DESC LIMIT ?",
-        [*values, _MOST_ALERTS],
+        "SELECT key, severity, max(first_at), last_at, times, text FROM alert "  # noqa: S608 - no value is in it
+        f"WHERE ended_at IS NULL AND (last_at >= ? OR machine_id IN ({marks})) {where} "
+        f"GROUP BY machine_id, key ORDER BY max(first_at) DESC LIMIT ?",
+        [since, *alive, *values, _MOST_ALERTS],
     )
     return [AlertFigure(*row) for row in rows]
 

@@ -95,10 +95,11 @@ def repaired_again_and_again(seen: Evidence) -> Iterator[str]:
     )
     for name, area, times, first, last in rows:
         advice = (
-            "Bytes that go bad again come most often from failing memory or a failing disk: test "
-            "both (memtest86+, smartctl -a)."
+            "Why is not proven. Where bytes went bad: test memory and disk (memtest86+, smartctl "
+            "-a). Where the file was gone or another one: look for what removes or writes it."
             if area == "weights"
-            else "Something puts the fault back: look for what writes there between the runs."
+            else "Why is not proven: the repair does not last, or something puts the fault back. "
+            "Look for what writes there between the runs."
         )
         yield (
             f"{printable(name)} was repaired {times} times from {_day(first)} to {_day(last)}. "

@@ -152,6 +152,11 @@ def _series(
     return found
 
 
+def is_watched(connection: sqlite3.Connection, machine_id: int, since: float) -> bool:
+    """Return whether a machine's monitor stored a minute since then."""
+    return bool(_series(connection, since - HOUR / 60, math.inf, machine_id))
+
+
 def trend(name: str, unit: str, points: Iterable[tuple[float, float]]) -> Trend:
     """Return points with their slope, where there is enough to have one."""
     kept = tuple((float(at), float(value)) for at, value in points if math.isfinite(value))
