@@ -319,6 +319,7 @@ def test_a_signal_that_is_ignored_stays_ignored(tmp_path):
     assert process.returncode in {0, 1}, "2 is what a signal ended"
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("value", ["x", "nan", "0", "1e12"])
 def test_an_interval_that_is_none_is_refused_in_words(value, tmp_path):
     done = run(tmp_path, "--interval", value)

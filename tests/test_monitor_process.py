@@ -360,22 +360,7 @@ def write_error(log):
         file.write("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB\n")
 
 
-def test_a_look_at_a_log_that_fails_is_said_and_the_next_one_is_made(tmp_path, monkeypatch):
-    reader = Reader((), tmp_path, interval_seconds=0.01)
-    looks = []
-
-    def look():
-        looks.append(1)
-        if len(looks) < 3:
-            raise ValueError("odd")
-
-    monkeypatch.setattr(reader, "look", look)
-    reader.start()
-    until(lambda: len(looks) > 5)
-    reader.stop()
-    assert not reader.blind
-
-
+@pytest.mark.once
 def test_a_frozen_program_does_not_start_itself_again(made, monkeypatch):
     monkeypatch.setattr(sys, "frozen", True, raising=False)
     with pytest.raises(CannotTell, match="frozen into one file"):
