@@ -38,6 +38,14 @@ def test_an_issue_is_told_when_it_begins_and_when_it_ends_and_not_between():
     assert alerts.issues == ()
 
 
+@pytest.mark.parametrize("step_seconds", [-7200, 7200])
+def test_how_long_it_lasted_is_true_when_the_clock_is_set(step_seconds):
+    alerts = Alerts()
+    alerts.step(10, NOON + 10, [issue(since=NOON)])
+    (end,) = alerts.step(61, NOON + 61 + step_seconds, [])
+    assert "over after 61 s: " in end.line
+
+
 def test_what_lasts_is_told_again_ever_less_often():
     alerts = Alerts()
     told = [now for now in range(0, 24 * 3600, 60) if alerts.step(now, NOON + now, [issue()])]

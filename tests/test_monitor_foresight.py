@@ -83,3 +83,17 @@ def test_a_look_at_a_log_that_fails_is_said_and_the_next_one_is_made(tmp_path, m
     until(lambda: len(looks) > 5)
     reader.stop()
     assert not reader.blind
+
+
+def test_what_of_a_log_was_passed_over_is_said_for_a_while(tmp_path):
+    log, now = tmp_path / "app.log", [NOON]
+    log.touch()
+    reader = Reader([str(log)], tmp_path, clock=lambda: now[0])
+    reader.look()
+    assert not reader.blind
+    log.write_bytes(b"x" * (10 << 20))
+    reader.look()
+    (told,) = reader.blind.values()
+    assert "9.8 MiB came faster than a log is read" in told
+    now[0] += 3600
+    assert not reader.blind

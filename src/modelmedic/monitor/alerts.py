@@ -29,12 +29,14 @@ class Alert:
         at: When, seconds since the epoch.
         times: How often it was told, this time included.
         issue: What is wrong, or was.
+        lasted_seconds: How long it was, by a clock that nobody sets; of "end" only.
     """
 
     event: str
     at: float
     times: int
     issue: PotentialIssue
+    lasted_seconds: float = 0.0
 
     @property
     def line(self) -> str:
@@ -42,8 +44,7 @@ class Alert:
         moment = time.strftime("%H:%M:%S", time.localtime(self.at))
         what = at_home(self.issue.what)
         if self.event == "end":
-            lasted = duration(max(0.0, self.at - self.issue.since))
-            return f"{moment} over after {lasted}: {what}"
+            return f"{moment} over after {duration(self.lasted_seconds)}: {what}"
         parts = [f"{moment} {self.issue.severity}: {what}", at_home(self.issue.why)]
         if self.event == "repeat":
             parts[0] = f"{moment} still {self.issue.severity}: {what}"
@@ -79,6 +80,7 @@ class _Held:
     wait_seconds: float
     rank: int  # the worst severity that was told
     ranked_at: float  # when it was that bad the last time
+    began: float
 
 
 class Alerts:
@@ -108,7 +110,7 @@ class Alerts:
             if _rank(issue) > _rank(known):
                 current[issue.key] = issue
         told = [
-            Alert("end", wall, self._held.pop(key).times, held.issue)
+            Alert("end", wall, self._held.pop(key).times, held.issue, now - held.began)
             for key, held in list(self._held.items())
             if key not in current
         ]
@@ -116,7 +118,8 @@ class Alerts:
             if key in self._held:
                 told += self._again(self._held[key], issue, now, wall)
             elif len(self._held) < MOST_AT_ONCE:
-                self._held[key] = _Held(issue, 1, now, REPEAT_SECONDS, _rank(issue), now)
+                began = now - max(0.0, wall - issue.since)
+                self._held[key] = _Held(issue, 1, now, REPEAT_SECONDS, _rank(issue), now, began)
                 told.append(Alert("begin", wall, 1, issue))
         return told
 

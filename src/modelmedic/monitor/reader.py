@@ -13,7 +13,7 @@ from modelmedic.monitor.announced import Announced
 from modelmedic.monitor.interfaces import PotentialIssue
 from modelmedic.monitor.log_patterns import Patterns
 from modelmedic.monitor.log_tail import LogTail
-from modelmedic.text import printable
+from modelmedic.text import printable, size
 
 _ANNOUNCED_SECONDS = 5.0
 _HELD_SECONDS = 600.0  # a log says when trouble is there, never when it is over
@@ -69,6 +69,9 @@ class Reader:
             for tail in list(self._tails or ())
             if tail.trouble
         }
+        for tail in list(self._tails or ()):
+            if tail.skipped_at is not None and self._clock() - tail.skipped_at < _HELD_SECONDS:
+                found.setdefault(tail.path, _passed_over(tail))
         if self._trouble:
             found["reader"] = self._trouble
         if self._thread is not None and time.monotonic() - self._looked_at > _STUCK_SECONDS:
@@ -113,3 +116,10 @@ class Reader:
             except Exception as error:  # noqa: BLE001 - one bad look must not end the reading
                 self._trouble = f"Logs cannot be judged: {type(error).__name__}: {error}."
             self._looked_at = time.monotonic()
+
+
+def _passed_over(tail: LogTail) -> str:
+    return (
+        f"The log {printable(tail.path)}: {size(tail.skipped_bytes)} came faster than a log is "
+        "read, and were passed over."
+    )
