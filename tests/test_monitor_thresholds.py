@@ -164,3 +164,10 @@ def test_commands_of_others_take_the_persons_form():
 
 def fields(rule):
     return {name: getattr(rule, name) for name in Rule.__dataclass_fields__}
+
+
+def test_of_swap_that_cannot_be_read_nothing_is_claimed():
+    steps = Steps(*RULES)  # in a container with a limit of its own the machine's swap says nothing
+    (found,) = steps.say(20, memory__available_ratio=0.01)
+    assert found.severity == "critical"
+    assert "swap" not in found.what
