@@ -15,7 +15,7 @@ from machine_support import needs_root, tmpfs
 from monitor_support import NOON, issue, until
 
 from modelmedic.history.store import History
-from modelmedic.monitor.alerts import MOST_AT_ONCE, REPEAT_SECONDS, Alerts
+from modelmedic.monitor.alerts import MOST_AT_ONCE, REPEAT_SECONDS, Alerts, _home, at_home
 from modelmedic.monitor.series import Minute
 from modelmedic.monitor.writing import AlertLog, Writer
 
@@ -38,6 +38,14 @@ def test_an_issue_is_told_when_it_begins_and_when_it_ends_and_not_between():
     assert alerts.issues == ()
 
 
+@pytest.mark.parametrize("step_seconds", [-7200, 7200])
+def test_how_long_it_lasted_is_true_when_the_clock_is_set(step_seconds):
+    alerts = Alerts()
+    alerts.step(10, NOON + 10, [issue(since=NOON)])
+    (end,) = alerts.step(61, NOON + 61 + step_seconds, [])
+    assert "over after 61 s: " in end.line
+
+
 def test_what_lasts_is_told_again_ever_less_often():
     alerts = Alerts()
     told = [now for now in range(0, 24 * 3600, 60) if alerts.step(now, NOON + now, [issue()])]
@@ -51,6 +59,42 @@ def test_what_gets_worse_is_told_at_once_and_keeps_its_beginning():
     (worse,) = alerts.step(1, NOON + 1, [issue(severity="critical", since=NOON + 1)])
     assert (worse.event, worse.issue.since, worse.times) == ("worse", NOON, 2)
     assert alerts.step(2, NOON + 2, [issue()]) == []
+
+
+def test_what_goes_to_and_fro_about_a_limit_is_told_to_be_worse_once():
+    alerts = Alerts()
+    told = []
+    for now in range(0, 600, 5):
+        severity = ("warning", "critical")[now // 5 % 2]
+        told += alerts.step(now, NOON + now, [issue(severity=severity)])
+    assert events(told) == ["begin", "worse"]
+
+
+def test_what_was_a_warning_for_long_is_told_when_it_is_worse_again():
+    alerts = Alerts()
+    alerts.step(0, NOON, [issue(severity="critical")])
+    for now in range(1, 400):
+        assert alerts.step(now, NOON + now, [issue()]) == []
+    assert events(alerts.step(400, NOON + 400, [issue(severity="critical")])) == ["worse"]
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("/home/jo/app.log shows it.", "~/app.log shows it."),
+        ("The disk of /home/jo.", "The disk of ~."),
+        ("The disk of /home/jo is full", "The disk of ~ is full"),
+        ('"/home/jo"', '"~"'),
+        ("/home/joe/x and /mnt/home/jo/x and /home/jo.bak", None),
+    ],
+)
+def test_the_home_folder_is_told_as_people_write_it(text, shown, monkeypatch):
+    monkeypatch.setattr(os.path, "expanduser", lambda _path: "/home/jo")
+    _home.cache_clear()
+    try:
+        assert at_home(text) == (shown or text)
+    finally:
+        _home.cache_clear()
 
 
 def test_of_two_with_one_key_the_worse_is_told_and_else_the_first():

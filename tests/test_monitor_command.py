@@ -15,6 +15,7 @@ import pytest
 from monitor_support import child, is_gone, issue, until
 from support import child_env
 
+from modelmedic.cli import monitor as face
 from modelmedic.monitor import answers, telling
 from modelmedic.monitor.interfaces import HealthReport, HealthStatus
 
@@ -251,6 +252,79 @@ def test_a_summary_has_the_command_of_each_issue():
         "  Next: modelmedic check --checks=system.memory",
         "- not seen: The disk is dead.",
     ]
+
+
+def test_the_closing_summary_has_one_line_for_what_the_alerts_told_in_full():
+    found = report(issues=(issue(), issue(key="b", what="x" * 500)), blind=("The disk is dead.",))
+    lines = telling.closing(found, 60).splitlines()
+    assert lines[:2] == [
+        "Health: degraded. Watched for 2 min.",
+        "- warning: 4 % of the memory are left.",
+    ]
+    assert lines[2].endswith("x...")
+    assert len(lines[2]) == 60
+    assert lines[3:] == ["- not seen: The disk is dead."]
+
+
+def test_a_command_begins_as_the_person_began_ours(tmp_path, monkeypatch):
+    script = tmp_path / "modelmedic"
+    script.write_text("#!/bin/sh\n")
+    script.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert face._invoked_as(str(script), "python3") == "modelmedic"
+    assert face._invoked_as("other folder/modelmedic", "python3") == "'other folder/modelmedic'"
+    python = tmp_path / "python3"
+    python.write_text("#!/bin/sh\n")
+    python.chmod(0o755)
+    main = "/x/modelmedic/__main__.py"
+    assert face._invoked_as(main, "venv/bin/python3") == "venv/bin/python3 -m modelmedic"
+    monkeypatch.setattr(sys, "executable", str(python))
+    assert face._invoked_as(main, "python3") == "python3 -m modelmedic"
+
+
+@posix
+@pytest.mark.once
+def test_who_reads_the_first_line_only_does_not_keep_it(tmp_path):
+    with begun(tmp_path, *QUICK) as process:
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.wait(timeout=30) in {0, 1}
+        assert process.stderr.read() == ""
+
+
+@posix
+@pytest.mark.once
+def test_a_command_runs_on_and_its_failure_is_told_when_nobody_reads(tmp_path):
+    done = tmp_path / "done"
+    script = f"import time; time.sleep(1.5); open({str(done)!r}, 'w'); raise SystemExit(3)"
+    with begun(tmp_path, *QUICK, "--json", "--", sys.executable, "-c", script) as process:
+        process.stdout.close()
+        assert process.wait(timeout=30) == 1
+        assert process.stderr.read() == ""
+    assert done.exists()
+
+
+@posix
+@pytest.mark.once
+def test_a_signal_that_is_ignored_stays_ignored(tmp_path):
+    argv, env = command(tmp_path, *QUICK, "--for", "1.5")
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+    try:
+        process = subprocess.Popen(argv, env=env, stdout=subprocess.PIPE, text=True)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    process.stdout.readline()
+    process.send_signal(signal.SIGHUP)
+    process.communicate(timeout=30)
+    assert process.returncode in {0, 1}, "2 is what a signal ended"
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("value", ["x", "nan", "0", "1e12"])
+def test_an_interval_that_is_none_is_refused_in_words(value, tmp_path):
+    done = run(tmp_path, "--interval", value)
+    assert done.returncode == 4
+    assert "is no number of seconds from 0.1 to 2592000" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,15 @@
-"""Forecasts inside the monitor: which series have an end, and what announced work explains."""
+"""Forecasts inside the monitor, what announced work explains, and the thread that reads it."""
 
 from __future__ import annotations
 
 import random
 
 import pytest
-from monitor_support import NOON
+from monitor_support import NOON, until
 
 from modelmedic.monitor.announced import Announced
 from modelmedic.monitor.foresight import Foresight
+from modelmedic.monitor.reader import Reader
 
 pytestmark = pytest.mark.once
 GB = 1_000_000_000
@@ -65,3 +66,34 @@ def test_open_files_and_graphics_memory_have_their_limits():
     )  # fmt: skip
     limits = {name: each.limit for name, each in foresight._predictors.items()}
     assert limits == {"process.open_files[7]": 1024.0, "gpu.memory_used_bytes[0]": 24.0 * GB}
+
+
+def test_a_look_at_a_log_that_fails_is_said_and_the_next_one_is_made(tmp_path, monkeypatch):
+    reader = Reader((), tmp_path, interval_seconds=0.05)
+    looks = []
+
+    def look():
+        looks.append(1)
+        if len(looks) < 3:
+            raise ValueError("odd")
+
+    monkeypatch.setattr(reader, "look", look)
+    reader.start()
+    until(lambda: reader.blind)
+    until(lambda: len(looks) > 5)
+    reader.stop()
+    assert not reader.blind
+
+
+def test_what_of_a_log_was_passed_over_is_said_for_a_while(tmp_path):
+    log, now = tmp_path / "app.log", [NOON]
+    log.touch()
+    reader = Reader([str(log)], tmp_path, clock=lambda: now[0])
+    reader.look()
+    assert not reader.blind
+    log.write_bytes(b"x" * (10 << 20))
+    reader.look()
+    (told,) = reader.blind.values()
+    assert "9.8 MiB came faster than a log is read" in told
+    now[0] += 3600
+    assert not reader.blind

@@ -205,6 +205,19 @@ def test_the_room_of_a_real_disk_is_read_by_its_mount_point(tmp_path):
         look.prober.close()
 
 
+def test_a_disk_that_is_looked_at_often_by_many_paths_still_has_a_rate(monkeypatch):
+    look = Disks(tuple(f"/models/{number}" for number in range(5)), 0.1)
+    free = 1e12
+    answer = {"point": "/models", "total": 2e12, "inodes": 0, "inodes_free": 0}
+    monkeypatch.setattr(
+        look, "fresh", lambda _now: dict.fromkeys(look.prober.subjects, answer | {"free": free})
+    )
+    for tenths in range(300):
+        free = 1e12 - tenths * 1e6
+        found = look.read(tenths / 10)
+    assert found["disk.filled_bytes_per_second[/models]"] == pytest.approx(1e7, rel=0.2)
+
+
 @pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may read everything")
 def test_a_folder_that_may_not_be_read_is_said(tmp_path):
     (tmp_path / "shut" / "in").mkdir(parents=True)

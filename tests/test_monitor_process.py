@@ -343,6 +343,24 @@ def test_who_hears_an_alert_may_raise_and_may_end_the_monitor(made, tmp_path):
 
 
 @pytest.mark.once
+def test_who_hears_an_alert_may_ask_what_is_known(made, tmp_path):
+    log, heard = tmp_path / "app.log", []
+    log.write_text("")
+
+    monitor = made(logs=[log], on_alert=lambda _: heard.append(monitor.generate_health_report()))
+    monitor.start_monitoring()
+    reading(monitor, "cpu.busy_ratio")
+    until(lambda: write_error(log) or heard)
+    assert heard[0].issues, "it is about what it heard"
+    assert not any("gave no answer" in sentence for sentence in heard[0].blind)
+
+
+def write_error(log):
+    with log.open("a") as file:
+        file.write("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB\n")
+
+
+@pytest.mark.once
 def test_a_frozen_program_does_not_start_itself_again(made, monkeypatch):
     monkeypatch.setattr(sys, "frozen", True, raising=False)
     with pytest.raises(CannotTell, match="frozen into one file"):

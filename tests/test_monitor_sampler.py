@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 
 import psutil
 import pytest
 
+from modelmedic.monitor import trees
 from modelmedic.monitor.sampler import Sampler
 from modelmedic.monitor.series import Ring
 
@@ -101,3 +103,15 @@ def test_a_ring_keeps_the_newest_and_knows_the_rate():
     assert next(iter(ring.points())) == (90.0, 450.0)
     assert ring.change_per_second(5.0) == 5.0
     assert ring.change_per_second(50.0) != ring.change_per_second(50.0), "not seen for so long"
+
+
+@linux
+def test_too_many_children_are_said_while_there_are(monkeypatch):
+    monkeypatch.setattr(trees, "_MOST_PROCESSES", 1)
+    monkeypatch.setattr(trees, "_below", lambda *_: [1])
+    look = trees.Trees((os.getpid(),))
+    look.read(0.0)
+    assert "more than 1 children" in look.blind[str(os.getpid())]
+    monkeypatch.setattr(trees, "_below", lambda *_: [])
+    look.read(10.0)
+    assert not look.blind

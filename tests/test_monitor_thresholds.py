@@ -49,6 +49,14 @@ def test_a_limit_counts_only_after_its_time_and_names_the_beginning():
     assert found.command == "modelmedic check --checks=disk.space"
 
 
+def test_while_it_is_not_well_for_long_enough_its_last_bad_value_is_told():
+    steps = Steps(RULE)
+    steps.disk(0.04, seconds=11)
+    steps.disk(0.03)
+    (found,) = steps.disk(0.5, seconds=5)
+    assert found.what == "3.0 % of /models are free."
+
+
 def test_a_moment_on_the_good_side_begins_the_time_anew():
     steps = Steps(RULE)
     steps.disk(0.04, seconds=9)
@@ -156,3 +164,10 @@ def test_commands_of_others_take_the_persons_form():
 
 def fields(rule):
     return {name: getattr(rule, name) for name in Rule.__dataclass_fields__}
+
+
+def test_of_swap_that_cannot_be_read_nothing_is_claimed():
+    steps = Steps(*RULES)  # in a container with a limit of its own the machine's swap says nothing
+    (found,) = steps.say(20, memory__available_ratio=0.01)
+    assert found.severity == "critical"
+    assert "swap" not in found.what

@@ -7,15 +7,17 @@ import contextlib
 import json
 import math
 import os
+import select
 import shutil
 import signal
+import stat
 import sys
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from modelmedic.cli.parsing import (
     EXIT_FAILED,
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from modelmedic.monitor.monitor import DiagnosticMonitor
 
 _REDRAW_SECONDS = 1.0
+_SUMMARY_COLUMNS = 120  # where no terminal is
 _ONCE_SECONDS = 2.0  # a rate needs two samples
 _ONCE_DEADLINE_SECONDS = 25.0  # a graphics driver that does not answer is given up after 20 s
 
@@ -64,10 +67,15 @@ def add(commands: Commands) -> None:
 
 
 def _seconds(text: str) -> float:
-    value = float(text)
-    if not (math.isfinite(value) and value >= 0.1):  # noqa: PLR2004 - the least interval
-        raise ValueError(text)
-    return value
+    from modelmedic.monitor.settings import LEAST_INTERVAL_SECONDS, MOST_INTERVAL_SECONDS
+
+    with contextlib.suppress(ValueError):
+        if LEAST_INTERVAL_SECONDS <= (value := float(text)) <= MOST_INTERVAL_SECONDS:
+            return value
+    raise argparse.ArgumentTypeError(
+        f"{text!r} is no number of seconds from {LEAST_INTERVAL_SECONDS:g} to "
+        f"{MOST_INTERVAL_SECONDS:.0f}"
+    )
 
 
 def _monitor(options: argparse.Namespace) -> int:
@@ -91,15 +99,31 @@ def _made(options: argparse.Namespace, **more: Any) -> DiagnosticMonitor:
         logs=options.log,
         interval_seconds=options.interval,
         watches_self=False,
-        invoked_as=_invoked_as(),
+        invoked_as=_invoked_as(sys.argv[0], sys.orig_argv[0]),
         **more,
     )
 
 
-def _invoked_as() -> str | None:
-    """Return "modelmedic" where that was typed; None: the longer form works everywhere."""
-    is_typed = Path(sys.argv[0]).stem == "modelmedic" and shutil.which("modelmedic")
-    return "modelmedic" if is_typed else None
+def _invoked_as(script: str, python: str) -> str:
+    """Return how the person started us, as they can type it again.
+
+    Args:
+        script: The file that was started.
+        python: The interpreter, as it was typed.
+    """
+    from modelmedic.text import quoted
+
+    path = Path(script)
+    if path.stem == "modelmedic":
+        return "modelmedic" if _is_found(path) else quoted(script)
+    name = Path(python).name
+    return f"{name if _is_found(Path(sys.executable), name) else quoted(python)} -m modelmedic"
+
+
+def _is_found(path: Path, name: str = "modelmedic") -> bool:
+    """Return whether typing a name alone starts this file: links are others, as of a venv."""
+    found = shutil.which(name)
+    return found is not None and Path(found).absolute() == path.absolute()
 
 
 def _once(options: argparse.Namespace) -> int:
@@ -132,7 +156,7 @@ class _Front:
         self._drawn = ""
         self._critical = 0
         self._ended = threading.Event()
-        self._is_interrupted = self._is_broken = False
+        self._is_interrupted = self._is_broken = self._is_unread = False
         self._child: Child | None = None
 
     def run(self) -> int:
@@ -172,7 +196,7 @@ class _Front:
         until = math.inf if span is None or self._child else time.monotonic() + span
         while not self._ended.is_set():
             left = until - time.monotonic()
-            if left <= 0:
+            if left <= 0 or (self._child is None and self._has_no_reader()):
                 return
             self._ended.wait(min(left, _REDRAW_SECONDS))
             if monitor.pid is None:
@@ -184,19 +208,23 @@ class _Front:
             if self._is_drawn:
                 self._draw(monitor.generate_health_report())
 
+    def _has_no_reader(self) -> bool:
+        return self._is_unread or _is_closed_pipe(self._out)
+
     # -- what is printed --------------------------------------------------------------------------
 
     def _say_beginning(self, monitor: DiagnosticMonitor) -> None:
         if self._options.json:
             return
         what = ["this machine"]
-        what += [f"the install {self._options.install_dir}"] if self._options.install_dir else []
+        if self._options.install_dir:
+            what.append(f"the install {os.path.abspath(self._options.install_dir.expanduser())}")  # noqa: PTH100 - its disk may not answer
         what += [f"process {pid}" for pid in self._options.pid]
         what += [f"process {self._child.pid}"] if self._child else []
-        from modelmedic.monitor.alerts import clipped
+        from modelmedic.monitor.alerts import at_home
 
         until = "" if self._child or self._options.span else " Ctrl-C ends it."
-        told = ", ".join(map(clipped, what))
+        told = ", ".join(map(at_home, what))
         self._say(f"Watching {told} every {self._options.interval:g} s (process {monitor.pid}, "
                   f"which repairs nothing).{until}")  # fmt: skip
 
@@ -208,11 +236,8 @@ class _Front:
 
     def _say(self, line: str) -> None:
         with self._lock:
-            if self._drawn:
-                print("\r" + " " * len(self._drawn) + "\r", end="", file=self._out)
-            print(line, file=self._out, flush=True)
-            if self._drawn:
-                print(self._drawn, end="", file=self._out, flush=True)
+            self._wipe()
+            self._print(f"{line}\n{self._drawn}")
 
     def _draw(self, found: HealthReport) -> None:
         from modelmedic.monitor import telling
@@ -220,11 +245,24 @@ class _Front:
         columns = shutil.get_terminal_size().columns - 1
         line = telling.status_line(found, columns)
         with self._lock:
-            print("\r" + line.ljust(len(self._drawn))[:columns], end="", file=self._out, flush=True)
+            self._print("\r" + line.ljust(len(self._drawn))[:columns])
             self._drawn = line
+
+    def _wipe(self) -> None:
+        if self._drawn:
+            self._print("\r" + " " * len(self._drawn) + "\r")
+
+    def _print(self, text: str) -> None:
+        """Print; where nobody reads it any more (``| head``), a watched command still runs on."""
+        try:
+            print(text, end="", file=self._out, flush=True)
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self._out.fileno())
+            self._is_unread = True
 
     def _finish(self, found: HealthReport) -> None:
         from modelmedic.monitor import answers, telling
+        from modelmedic.text import counted
 
         if self._options.json:
             told = answers.as_json(found)
@@ -232,14 +270,15 @@ class _Front:
                 told["command"] = {"exit_code": self._child.returncode}
             self._say(json.dumps(told))
             return
-        if self._drawn:
-            self._drawn, drawn = "", self._drawn
-            print("\r" + " " * len(drawn) + "\r", end="", file=self._out)
+        self._wipe()
+        self._drawn = ""
         if self._child is not None:
             self._say(_ending(self._child.returncode))
-        self._say(telling.summary(found))
+        columns = shutil.get_terminal_size().columns if self._out.isatty() else _SUMMARY_COLUMNS
+        self._say(telling.closing(found, columns))
         if self._critical:
-            self._say(f"Critical alerts were given {self._critical} times.")
+            given = counted(self._critical, "critical alert")
+            self._say(f"{given} {'was' if self._critical == 1 else 'were'} given.")
 
     # -- signals ----------------------------------------------------------------------------------
 
@@ -247,7 +286,9 @@ class _Front:
     def _hearing_signals(self) -> Iterator[None]:
         names = ("SIGINT", "SIGTERM", "SIGHUP")
         numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
-        before = {number: signal.signal(number, self._on_signal) for number in numbers}
+        # What is ignored stays so: by nohup, or in the background of a script.
+        heard = [number for number in numbers if signal.getsignal(number) != signal.SIG_IGN]
+        before = {number: signal.signal(number, self._on_signal) for number in heard}
         try:
             yield
         finally:
@@ -262,6 +303,15 @@ class _Front:
         elif not (number == signal.SIGINT and _terminal_tells_both()):
             with contextlib.suppress(OSError):
                 self._child.send_signal(number)
+
+
+def _is_closed_pipe(out: TextIO) -> bool:
+    """Return whether nobody reads a pipe any more: ``| head -1`` would wait for an alert else."""
+    if sys.platform == "win32" or not stat.S_ISFIFO(os.fstat(out.fileno()).st_mode):
+        return False
+    poll = select.poll()
+    poll.register(out.fileno(), 0)
+    return bool(poll.poll(0))
 
 
 def _terminal_tells_both() -> bool:

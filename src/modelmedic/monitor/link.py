@@ -76,6 +76,8 @@ class Link:
 
     def ask(self, deadline_seconds: float) -> dict[str, Any] | None:
         """Return a new answer; None when none comes in time."""
+        if threading.current_thread() is self._thread:  # who hears an alert asks what is known
+            return self._answer
         until = time.monotonic() + deadline_seconds
         with self._changed:
             wanted = self._wanted = self._number + 1 if not self._is_asking else self._number + 2

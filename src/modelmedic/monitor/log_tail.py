@@ -69,6 +69,7 @@ class LogTail:
         self.path = os.fspath(path)
         self.trouble = ""  # why it cannot be read now, as a sentence
         self.skipped_bytes = 0  # came faster than they could be read
+        self.skipped_at: float | None = None  # when some were, the last time
         self._clock = clock
         self._handle: int | None = None
         self._file: tuple[int, int] | None = None  # device and inode of what is followed
@@ -185,6 +186,7 @@ class LogTail:
 
     def _skip_to(self, position: int) -> None:
         self.skipped_bytes += position - self._position
+        self.skipped_at = self._clock()
         self._position = position
         self._mark = self._before(position)
         self._partial.clear()

@@ -97,7 +97,8 @@ class Disks(Looks):
             if len(self._rings) >= _MOST_DISKS:  # mounts that come and go
                 self._rings.clear()
             ring = self._rings[point] = Ring()
-        ring.add(now, free)
+        if not ring.newest_at > now - 1:  # two paths of one disk, or samples faster than answers
+            ring.add(now, free)
         rate = ring.change_per_second(_RATE_SECONDS)
         return 0.0 if math.isnan(rate) else -rate
 

@@ -20,7 +20,7 @@ from modelmedic.monitor.interfaces import (
     IDiagnosticMonitor,
     PotentialIssue,
 )
-from modelmedic.monitor.settings import LEAST_INTERVAL_SECONDS, Settings
+from modelmedic.monitor.settings import LEAST_INTERVAL_SECONDS, MOST_INTERVAL_SECONDS, Settings
 from modelmedic.text import duration, quoted
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class DiagnosticMonitor(IDiagnosticMonitor):
         is_complete: Whether the newest report had an answer of everything that is watched.
 
     Raises:
-        ValueError: The interval is too short.
+        ValueError: The interval is too short or too long.
     """
 
     def __init__(
@@ -75,8 +75,11 @@ class DiagnosticMonitor(IDiagnosticMonitor):
         is_patient: bool = True,
         invoked_as: str | None = None,
     ) -> None:
-        if not interval_seconds >= LEAST_INTERVAL_SECONDS:
-            raise ValueError(f"interval_seconds is {interval_seconds}; the least is 0.1")
+        if not LEAST_INTERVAL_SECONDS <= interval_seconds <= MOST_INTERVAL_SECONDS:
+            raise ValueError(
+                f"interval_seconds is {interval_seconds}; the least is {LEAST_INTERVAL_SECONDS:g}, "
+                f"the most {MOST_INTERVAL_SECONDS:.0f}"
+            )
         self._install_dir = _absolute(install_dir)
         self._state_dir = _absolute(state_dir)
         self._manager = manager

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import re
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from modelmedic.monitor import announced
@@ -15,19 +13,12 @@ from modelmedic.monitor.announced import Announced
 from modelmedic.monitor.interfaces import PotentialIssue
 from modelmedic.monitor.log_patterns import Patterns
 from modelmedic.monitor.log_tail import LogTail
-from modelmedic.text import printable
+from modelmedic.text import printable, size
 
 _ANNOUNCED_SECONDS = 5.0
 _HELD_SECONDS = 600.0  # a log says when trouble is there, never when it is over
 _MOST_ISSUES = 50
 _STUCK_SECONDS = 30.0
-
-
-# A colour stands before and behind what it colours, and would hide a token's beginning.
-# Source: ECMA-48, control sequences, operating system commands, and two-letter escapes.
-_ESCAPES = re.compile(
-    "\x1b(?:\\[[0-?]{0,64}[ -/]{0,8}[@-~]|\\][^\x07\x1b]{0,2000}(?:\x07|\x1b\\\\)?|[@-Z^_\\\\])"
-)
 
 
 class Reader:
@@ -57,6 +48,7 @@ class Reader:
         self._held: dict[str, tuple[float, PotentialIssue]] = {}
         self._announced_at = float("-inf")
         self._looked_at = time.monotonic()
+        self._trouble = ""
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -77,6 +69,11 @@ class Reader:
             for tail in list(self._tails or ())
             if tail.trouble
         }
+        for tail in list(self._tails or ()):
+            if tail.skipped_at is not None and self._clock() - tail.skipped_at < _HELD_SECONDS:
+                found.setdefault(tail.path, _passed_over(tail))
+        if self._trouble:
+            found["reader"] = self._trouble
         if self._thread is not None and time.monotonic() - self._looked_at > _STUCK_SECONDS:
             found[""] = "Logs and announcements are not read: a disk they lie on does not answer."
         return found
@@ -104,7 +101,7 @@ class Reader:
             self._tails = [LogTail(name, clock=self._clock) for name in self._names]
         for tail in self._tails:
             for line in tail.read():
-                if issue := self._patterns.add(replace(line, text=_ESCAPES.sub("", line.text))):
+                if issue := self._patterns.add(line):
                     self._found.append(issue)
         now = self._clock()
         if abs(now - self._announced_at) >= _ANNOUNCED_SECONDS:
@@ -113,5 +110,16 @@ class Reader:
 
     def _run(self) -> None:
         while not self._stopped.wait(self._interval_seconds):
-            self.look()
+            try:
+                self.look()
+                self._trouble = ""
+            except Exception as error:  # noqa: BLE001 - one bad look must not end the reading
+                self._trouble = f"Logs cannot be judged: {type(error).__name__}: {error}."
             self._looked_at = time.monotonic()
+
+
+def _passed_over(tail: LogTail) -> str:
+    return (
+        f"The log {printable(tail.path)}: {size(tail.skipped_bytes)} came faster than a log is "
+        "read, and were passed over."
+    )

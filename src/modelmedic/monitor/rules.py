@@ -10,7 +10,7 @@ RULES = (
     Rule(
         key="memory_short", series="memory.available_ratio", is_above=False, limit=0.10, clear=0.13,
         for_seconds=10, severity="warning", also=("swap.used_ratio", True, 0.90),
-        what="{percent} of the memory are left, and the swap space is used up.",
+        what="{percent} of the memory are left.",
         why="What asks for more next is slow at first, and then the kernel ends a process.",
         advice="memory",
         source="earlyoom(1): it ends processes at 10 % of memory and 10 % of swap left",
@@ -18,7 +18,7 @@ RULES = (
     Rule(
         key="memory_short", series="memory.available_ratio", is_above=False, limit=0.05, clear=0.08,
         for_seconds=5, severity="critical", also=("swap.used_ratio", True, 0.95),
-        what="{percent} of the memory are left, and no swap space.",
+        what="{percent} of the memory are left.",
         why="The kernel is about to end a process, most often the largest.",
         advice="memory",
         source="earlyoom(1): SIGKILL at half of the limits for SIGTERM, which is 5 %",

@@ -43,6 +43,11 @@ class Ring:
         self._at[place], self._values[place] = at, value
         self._count += 1
 
+    @property
+    def newest_at(self) -> float:
+        """Return the moment of the newest number; NaN where there is none."""
+        return self._get(-1)[0]
+
     def points(self) -> Iterator[tuple[float, float]]:
         """Yield (moment, value), the oldest first."""
         length = len(self)

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 LEAST_INTERVAL_SECONDS = 0.1  # a sample costs a third of a millisecond
+MOST_INTERVAL_SECONDS = 30 * 86400.0  # waits have an end: some systems take no more than 49 days
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from modelmedic.monitor.alerts import clipped
+from modelmedic.monitor.alerts import at_home, clipped
 from modelmedic.monitor.interfaces import HealthReport, HealthStatus
 from modelmedic.monitor.thresholds import subject_of
 from modelmedic.text import counted, duration, size
 
 _MOST_SHOWN = 20
 _WIDEST = 60
+_LEAST_COLUMNS = 40
 
 
 def status_line(found: HealthReport, columns: int = 80) -> str:
@@ -39,21 +40,38 @@ def _numbers(readings: dict[str, float]) -> Iterator[str]:
 
 def summary(found: HealthReport) -> str:
     """Return what is known, in lines: health, what is wrong with its command, what is not seen."""
-    lines = [f"Health: {found.status.value}. {_span(found)}".rstrip()]
+    lines = [_health(found)]
     for issue in found.issues[:_MOST_SHOWN]:
-        lines.append(f"- {issue.severity}: {clipped(issue.what)} {clipped(issue.why)}".rstrip())
+        lines.append(f"- {issue.severity}: {at_home(issue.what)} {at_home(issue.why)}".rstrip())
         if issue.command:
             lines.append(f"  Next: {clipped(issue.command)}")
-    lines += [f"- not seen: {clipped(sentence)}" for sentence in found.blind[:_MOST_SHOWN]]
+    return "\n".join([*lines, *_unseen(found), *_unhealthy(found)])
+
+
+def closing(found: HealthReport, columns: int) -> str:
+    """Return the summary for who has read the alerts: what is wrong on one line each."""
+    lines = [f"- {i.severity}: {at_home(i.what)}" for i in found.issues[:_MOST_SHOWN]]
+    width = max(columns, _LEAST_COLUMNS)
+    short = [line if len(line) <= width else f"{line[: width - 3]}..." for line in lines]
+    return "\n".join([_health(found), *short, *_unseen(found)])
+
+
+def _health(found: HealthReport) -> str:
+    return f"Health: {found.status.value}. {_span(found)}".rstrip()
+
+
+def _unseen(found: HealthReport) -> list[str]:
+    return [f"- not seen: {at_home(sentence)}" for sentence in found.blind[:_MOST_SHOWN]]
+
+
+def _unhealthy(found: HealthReport) -> list[str]:
     wrong = {
         name: status
         for name, status in found.components.items()
         if status in {HealthStatus.DEGRADED, HealthStatus.FAILING}
     }
-    if wrong:
-        told = ", ".join(f"{clipped(n)} ({s.value})" for n, s in list(wrong.items())[:_MOST_SHOWN])
-        lines.append(f"Not healthy: {told}.")
-    return "\n".join(lines)
+    told = ", ".join(f"{at_home(n)} ({s.value})" for n, s in list(wrong.items())[:_MOST_SHOWN])
+    return [f"Not healthy: {told}."] if told else []
 
 
 def readings_table(found: HealthReport) -> str:

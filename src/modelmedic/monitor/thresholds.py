@@ -119,10 +119,11 @@ class Thresholds:
         name: str,
         readings: Mapping[str, float],
     ) -> None:
-        state.seen_at, state.value = now, readings[name]
+        state.seen_at, value = now, readings[name]
         edge = rule.clear if state.is_wrong else rule.limit
-        is_beyond = _beyond(state.value, rule.is_above, edge) and _holds(rule, name, readings)
+        is_beyond = _beyond(value, rule.is_above, edge) and _holds(rule, name, readings)
         if is_beyond:
+            state.value = value  # what is told of an issue is how bad it is, or was at last
             state.well_since = None
             state.wrong_since = now if state.wrong_since is None else state.wrong_since
             if not state.is_wrong and now - state.wrong_since >= rule.for_seconds:

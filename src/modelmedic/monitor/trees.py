@@ -155,6 +155,7 @@ class Trees:
         if now - tree.looked_at < (_LOOK_SECONDS if has_list else _WALK_SECONDS):
             return
         tree.looked_at = now
+        self.blind.pop(tree.label, None)
         if not tree.root.is_running():
             raise self._psutil.NoSuchProcess(tree.root.pid)
         found = _below(tree.root.pid, self._without) if has_list else self._walked(tree.root)
