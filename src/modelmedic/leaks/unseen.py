@@ -35,6 +35,7 @@ def reading(text: str) -> Reading | None:
     if is_plain:
         return None
     gaps = sorted(_gaps(text))
+    wide: dict[str, str | int | None]
     wide = {letter: _narrow(letter) for letter in set(text) if "\uff01" <= letter <= "\uff5e"}
     if not gaps and not wide:
         return None
