@@ -79,6 +79,28 @@ def test_earlier_runs_of_the_same_install_are_in_it_and_no_others(tmp_path, monk
     assert names == ["runs/20250102-120000-abcdef.json", "runs/20250101-120000-abcdef.json"]
 
 
+@pytest.mark.once
+def test_the_heal_and_the_plan_that_came_before_the_check_are_in_it(tmp_path, monkeypatch):
+    runs = tmp_path / "kept"
+    monkeypatch.setattr("modelmedic.runs.folder", lambda _state: runs)
+    (make_run(tmp_path) / "plan.json").unlink()  # a check: it made no plan
+    for day, plan in ((1, "older"), (2, "newer")):
+        run_id = f"2025010{day}-120000-abcdef"
+        record = make_record(tmp_path, run_id=run_id)
+        record["started_at"] = f"2025-01-0{day}T12:00:00Z"
+        folder = _folder(runs / run_id)
+        records.write_json(folder / "report.json", record)
+        records.write_json(folder / "plan.json", {"schema": 1, "plans": [{"note": plan}]})
+    journal = tmp_path / "state/journals/0123456789abcdef/01234567/20250101-120000-abcdef.jsonl"
+    journal.write_text(json.dumps({"event": "open", "said": f"hf_{'Ab3' * 9}"}) + "\n", "utf-8")
+    found = contents(make(tmp_path))
+    assert b"newer" in found["plans/20250102-120000-abcdef.json"]
+    assert [name for name in found if name.startswith("plans/")] == [
+        "plans/20250102-120000-abcdef.json"
+    ]
+    assert b'"said": "hf_***"' in found["journal/20250101-120000-abcdef.jsonl"]
+
+
 def _folder(path: Path) -> Path:
     path.mkdir(parents=True)
     return path

@@ -6,6 +6,8 @@ import html
 import io
 import json
 import random
+import subprocess
+import sys
 import time
 import zipfile
 from collections.abc import Callable, Iterable
@@ -18,7 +20,7 @@ from hypothesis import strategies as st
 from planted.clean import CLEAN
 from planted.corpus import planted
 from room_support import HOST, USER, Room
-from support import CHECKOUT
+from support import CHECKOUT, child_env
 
 from modelmedic import ReliabilityManager, leaks
 from modelmedic.masking import MASK, Masker
@@ -215,11 +217,75 @@ def state(ended: Ended) -> dict[str, bytes]:
     return files_below(ended.state)
 
 
+def said(ended: Ended, *arguments: str) -> bytes:
+    """Return what a command says of the run, or of its state folder."""
+    env = child_env(MODELMEDIC_STATE_DIR=str(ended.state), USER=USER, COLUMNS="200")
+    done = subprocess.run(
+        [sys.executable, "-m", "modelmedic", *arguments],
+        env=env, capture_output=True, timeout=100, check=False,
+    )  # fmt: skip
+    assert b"Traceback" not in done.stderr
+    assert done.returncode in {0, 1}, done.stderr
+    assert (done.stdout + done.stderr).strip()
+    return done.stdout + done.stderr
+
+
+def dashboard(ended: Ended) -> dict[str, bytes]:
+    pages = ended.report.parent / "pages"
+    told = said(ended, "dashboard", "--import", str(ended.report), "--output", str(pages))
+    assert (pages / "index.html").is_file()
+    return {"told": told, **files_below(pages)}
+
+
+def history(ended: Ended) -> dict[str, bytes]:
+    said(ended, "history", "import", str(ended.report))
+    run = json.loads((ended.report / "report.json").read_text("utf-8"))["run_id"]
+    verbs = {"list": [], "report": ["report"], "report as JSON": ["report", "--json"],
+             "trends": ["trends", "--json"], "diff": ["diff", run, run], "show": ["show", run],
+             "machines": ["machines"]}  # fmt: skip
+    verbs |= {f: ["metrics", "--format", f] for f in ("json", "csv", "prometheus", "junit")}
+    return {name: said(ended, "history", *verb) for name, verb in verbs.items()}
+
+
+def bundle(ended: Ended) -> dict[str, bytes]:
+    file = ended.report.parent / "bundle.zip"
+    told = said(ended, "bundle", str(ended.report), "--yes", "--output", str(file))
+    shown = said(ended, "bundle", "show", str(file))
+    return {"told": told, "shown": shown, "bundle": file.read_bytes()}
+
+
+def issue(ended: Ended) -> dict[str, bytes]:
+    return {"issue": said(ended, "bundle", str(ended.report), "--issue")}
+
+
+def monitor(ended: Ended) -> dict[str, bytes]:
+    """Return what the monitor leaves of a log that grows while it looks."""
+    log = ended.report.parent / "app.log"
+    log.write_text("begun\n", encoding="utf-8")
+    lines = [f"ERROR CUDA out of memory: {line}" for one in CORPUS for line in one.text.split("\n")]
+    grows = (
+        "import sys, time; time.sleep(2); "
+        "open(sys.argv[1], 'a').write(open(sys.argv[2]).read()); time.sleep(3)"
+    )
+    place = Ended("", ended.report, ended.report.parent / "monitored")
+    more = log.with_suffix(".more")
+    more.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    told = said(place, "monitor", "--interval", "0.2", "--log", str(log), "--",
+                sys.executable, "-c", grows, str(log), str(more))  # fmt: skip
+    assert b"out of memory" in told
+    return {"told": told, **files_below(place.state)}
+
+
 # What is made of a run. A new kind of artefact gets its row: name -> what it makes, as bytes.
 PRODUCERS: dict[str, Callable[[Ended], dict[str, bytes]]] = {
     "report folder": reports,
     "screen": screen,
     "state folder": state,
+    "dashboard": dashboard,
+    "history and metrics": history,
+    "bundle": bundle,
+    "issue": issue,
+    "monitor": monitor,
 }
 
 

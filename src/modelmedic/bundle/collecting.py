@@ -151,23 +151,30 @@ def _of_the_folder(folder: Path, hider: Hider) -> Iterator[Member | LeftOut]:
             yield LeftOut("junit.xml", "it is no XML that can be masked")
         else:
             yield Member("junit.xml", "the results as JUnit XML", data)
+    yield from _plan(folder, "plan.json", hider)
+    about = "findings of a run that was killed, as they came"
+    yield from kept.lines(folder / JOURNAL_NAME, JOURNAL_NAME, about, hider)
+
+
+def _plan(folder: Path, name: str, hider: Hider) -> Iterator[Member | LeftOut]:
     raw = files.tail(folder / "plan.json", MOST_MEMBER_BYTES)
     if isinstance(raw, files.Raw):
         data = None if raw.cut else cleaning.as_json(raw.data, hider)
         if data is None:
-            yield LeftOut("plan.json", "it is no JSON that can be masked")
+            yield LeftOut(name, "it is no JSON that can be masked")
         else:
-            yield Member("plan.json", "what would be repaired", data)
-    about = "findings of a run that was killed, as they came"
-    yield from kept.lines(folder / JOURNAL_NAME, JOURNAL_NAME, about, hider)
+            yield Member(name, "what would be repaired", data)
 
 
 # -- earlier runs --------------------------------------------------------------------------------
 
 
 def _older(record: Mapping[str, Any], state_dir: Path, hider: Hider) -> Iterator[Member | LeftOut]:
-    """Yield the records of the runs before it on the same install, the newest first."""
-    count = 0
+    """Yield what the runs before it on the same install left, the newest first.
+
+    The check that a bundle is made of has repaired nothing: the heal and the plan are earlier runs.
+    """
+    count, has_plan = 0, False
     for folder in _kept(state_dir):
         if count == _MOST_OLDER:
             break
@@ -182,3 +189,8 @@ def _older(record: Mapping[str, Any], state_dir: Path, hider: Hider) -> Iterator
             count += 1
             name = f"{RUNS}{older['run_id']}.json"
             yield _record_member(name, "an earlier run on this install", older, _MOST_OLDER_BYTES)
+            yield from kept.journals(state_dir, older["run_id"], hider)
+            if not has_plan:
+                plan = list(_plan(folder, f"plans/{older['run_id']}.json", hider))
+                has_plan = bool(plan)
+                yield from plan

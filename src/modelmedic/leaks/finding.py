@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from modelmedic.leaks.known import Known
 from modelmedic.leaks.shapes import assigned, in_addresses, private_keys, tokens
+from modelmedic.leaks.unseen import reading
 
 Span = tuple[int, int, str]
 _LEAST_SQUEEZED = 12  # letters of a secret that is looked for across line ends
@@ -34,8 +35,23 @@ def spans(text: str, known: Known) -> list[Span]:
         *in_addresses(text),
         *private_keys(text),
         *_encoded(text),
+        *_as_read(text, known),
     }
     return sorted(found, key=lambda span: (span[0], -span[1], span[2]))
+
+
+def _as_read(text: str, known: Known) -> Iterator[Span]:
+    """Yield what leaks only to who reads it: colours and unseen letters break it apart."""
+    read = reading(text)
+    if read is None:
+        return
+    found = (tokens, assigned, in_addresses)
+    for start, end, kind in (
+        *_literal(read.text, known),
+        *(span for look in found for span in look(read.text)),
+    ):
+        if end > start:
+            yield read.place(start), read.place(end - 1) + 1, kind
 
 
 def _literal(text: str, known: Known) -> Iterator[Span]:

@@ -37,6 +37,11 @@ _BY_LETTER: dict[str, list[tuple[str, int, str]]] = {}
 for _prefix in _PREFIXES:
     _BY_LETTER.setdefault(_prefix[0][0], []).append(_prefix)
 _WORD = re.compile(r"[A-Za-z0-9_\-.~]{12,}")
+# Behind letters that are none of it only the long ones count.
+_GLUED = re.compile(
+    r"(?<=[A-Za-z0-9])(?:hf_[A-Za-z0-9]{34}|gh[pousr]_[A-Za-z0-9]{36}|npm_[A-Za-z0-9]{36})"
+    r"(?![A-Za-z0-9])"
+)
 _MASKED_TAIL = "***"
 _UPPER_ONLY = frozenset({"AWS"})
 
@@ -97,6 +102,8 @@ def tokens(text: str) -> Iterator[Span]:
             if kind:
                 yield found.start() + part.start(), found.end(), kind
                 break
+    for found in _GLUED.finditer(text):
+        yield *found.span(), "token behind other letters"
 
 
 def _kind_of(word: str, at: int) -> str:

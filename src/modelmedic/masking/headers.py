@@ -19,7 +19,7 @@ _QUERY = (
     r"token|access_token|refresh_token|id_token|key|api_?key|signature|sig|x-amz-signature|"
     r"x-amz-credential|x-amz-security-token|x-goog-signature|x-goog-credential|googleaccessid|"
     r"awsaccesskeyid|policy|key-pair-id|password|passwd|pwd|pass|secret|client_secret|code|auth|"
-    r"hdnts|hmac|credential|session|sessionid|jwt|state"
+    r"hdnts|hmac|credential|session|sessionid|jwt|state|x-xet-cas-uid"
 )
 
 
@@ -54,6 +54,32 @@ def _holds_login(value: str) -> bool:
 
 
 RULES: tuple[Rule, ...] = (
+    Rule(
+        "cookie of a content network",
+        ("cloudfront-",),
+        r"(\bcloudfront-(?:signature|policy|key-pair-id)[=:]\s{0,3})(?!\*\*\*)[^\s;,\"'&<>]{4,4000}",
+        rf"\g<1>{MASK}",
+    ),
+    Rule(
+        "line of a cookie file",
+        ("true\t", "false\t"),
+        r"(\t(?:true|false)\t/[^\t\r\n]{0,200}\t(?:true|false)\t\d{1,12}\t[^\t\r\n]{1,200}\t)"
+        r"(?!\*\*\*)[^\s]{1,4000}",
+        rf"\g<1>{MASK}",
+    ),
+    Rule(
+        "token in the path of a channel",
+        ("/t/",),
+        r"(://[^/\s\"']{1,200}/t/)(?=[\w-]{0,80}\d)[\w-]{16,200}(?=/)",
+        rf"\g<1>{MASK}",
+    ),
+    Rule(
+        "login without a scheme",
+        ("@",),
+        r"(?<![\w/@.:\\-])(?!mailto:)[\w.-]{1,60}(?:\\[\w.-]{1,60})?:(?!\*\*\*)"
+        r"[^\s:/@\"'<>()]{3,100}(@(?!sha\d)[A-Za-z0-9][\w.-]{0,100}:\d{2,5}\b)",
+        rf"{MASK}\g<1>",
+    ),
     Rule(
         "headers, quoted value",
         _WORDS,
@@ -131,6 +157,7 @@ RULES: tuple[Rule, ...] = (
             "session",
             "jwt=",
             "state=",
+            "uid=",
             "%3d",
         ),
         rf"((?:[?&]|&amp;|%3f|%26|\\u0026)(?:{_QUERY})(?:=|%3d))(?!\*\*\*)"

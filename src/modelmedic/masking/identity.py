@@ -6,7 +6,7 @@ import ipaddress
 import re
 from collections.abc import Callable
 
-from modelmedic.masking.names import is_person
+from modelmedic.masking.names import is_person, is_telling
 from modelmedic.masking.rule import Rule
 
 Stand = Callable[[str, str], str]  # category and value; returns what stands for it
@@ -48,6 +48,10 @@ def rules(stand: Stand) -> tuple[Rule, ...]:
             r"(?:%2f|%5c)(?:home|users)(?:%2f|%5c)|/mnt/[a-z]/Users/)"
             r"([^\\/\s:;,'\"<>()\[\]{}|*?&#%]{1,64}"
             r"(?: [^\\/\s:;,'\"<>()\[\]{}|*?&#%]{1,30}){0,2}(?=\\)|"
+            r"(?:(?<=[A-Za-z]:/Users/)|(?<=[A-Za-z]:\\Users\\)|(?<=[A-Za-z]:\\\\Users\\\\))"
+            r"[^\\/\s:;,'\"<>()\[\]{}|*?&#%]{1,64}"
+            r"(?: (?-i:[A-Z])[^\\/\s:;,'\"<>()\[\]{}|*?&#%]{1,30})"
+            r"{1,2}(?=[/\"'\r\n]|\Z)|"
             r"[^\\/\s:;,'\"<>()\[\]{}|*?&#%]{1,64})",
             lambda found: (
                 f"{found[1]}{stand('user', found[2])}"
@@ -95,6 +99,47 @@ def support_rules(stand: Stand) -> tuple[Rule, ...]:
             lambda found: f"{found[1]}{found[2]}{stand('serial', found[3])}",
         ),
         Rule(
+            "wireless network",
+            ("ssid", "wi-fi network", "connected to"),
+            r"((?<![A-Za-z])E?SSID(?: name)?(?:\\{0,7}[\"'])?[ \t]{0,40}[:=][ \t]{0,8}|"
+            r"wi-fi network[ \t]{0,8}:[ \t]{0,8}|\bwl\w{1,16}: connected to )"
+            r"(?:\\{0,7}[\"'])?(?!<)([^\s\"'\\,<][^\r\n\"\\,<]{0,40})",
+            lambda found: f"{found[1]}{stand('network', found[2].rstrip())}",
+        ),
+        Rule(
+            "name of a person beside a mail address",
+            (": ",),
+            r"\b((?:author|commit|committer|tagger|(?:signed-off|reviewed|co-authored)-by): {1,8})"
+            r"(?!<)([^\s<>\r\n][^<>\r\n]{0,60}?)(?= <)",
+            lambda found: f"{found[1]}{stand('user', found[2])}",
+        ),
+        Rule(
+            "name of a person for git",
+            ("user.name", "[user]"),
+            r"(\buser\.name[ =:]{1,3}|\[user\][ \t]{0,8}"
+            r"(?:\r?\n[ \t]{0,8}(?!name\b|\[)[^\r\n]{1,200}){0,4}"
+            r"\r?\n[ \t]{0,8}name[ \t]{0,8}=[ \t]{0,8})[\"']?(?!<)([^\s\"'<\r\n][^\"'<\r\n]{1,60})",
+            lambda found: f"{found[1]}{stand('user', found[2].rstrip())}",
+        ),
+        Rule(
+            "variable with a user's or a machine's name",
+            ("user", "logname=", "computername=", "hostname=", "logonserver="),
+            r"(?<![\w.])(USERNAME|USER|LOGNAME|SUDO_USER|USERDOMAIN(?:_ROAMINGPROFILE)?|"
+            r"COMPUTERNAME|HOSTNAME|LOGONSERVER|USERDNSDOMAIN)="
+            r"(\\{0,4})([A-Za-z0-9][\w.-]{1,62}(?: [A-Z][\w.-]{1,30})?)",
+            lambda found: _of_variable(found, stand),
+            ignore_case=False,
+        ),
+        Rule(
+            "server in a path of Windows",
+            ("\\\\",),
+            r"(?<![\w:\\/.*+)\]])(\\{2}(?=[\w.-]{1,63}\\(?!\\))|\\{4}(?=[\w.-]{1,63}\\{2}(?!\\)))"
+            r"([A-Za-z][\w.-]{2,62})(?=\\{1,2}[\w$])",
+            lambda found: (
+                f"{found[1]}{stand('host', found[2])}" if is_telling(found[2]) else found[0]
+            ),
+        ),
+        Rule(
             "name of a machine inside",
             (".corp", ".internal", ".intranet", ".lan", ".home.arpa", ".localdomain", ".local:"),
             r"(?<![\w.@-])(?:[a-z0-9-]{1,63}\.){1,5}"
@@ -102,6 +147,14 @@ def support_rules(stand: Stand) -> tuple[Rule, ...]:
             lambda found: stand("host", found[0]),
         ),
     )
+
+
+def _of_variable(found: re.Match[str], stand: Stand) -> str:
+    name, value = found[1], found[3]
+    if not is_telling(value):
+        return found[0]
+    category = "user" if name in {"USERNAME", "USER", "LOGNAME", "SUDO_USER"} else "host"
+    return f"{name}={found[2]}{stand(category, value)}"
 
 
 def _mac(value: str, stand: Stand) -> str:
@@ -120,6 +173,7 @@ def _ip4(found: re.Match[str], stand: Stand) -> str:
     text, begins, ends = found.string, found.start(), found.end()
     before = text[max(0, begins - 60) : begins]
     has_port = bool(re.match(r":\d{2,5}(?!\d)|/\d{1,2}(?!\d)", text[ends : ends + 6]))
+    has_port = has_port or bool(re.match(r" - \S{1,60} \[\d", text[ends : ends + 70]))
     is_named = has_port or bool(_NETWORK_BEFORE.search(before))
     if not is_named and (_VERSION_BEFORE.search(before) or address.packed[0] < _LEAST_PUBLIC):
         return found[0]

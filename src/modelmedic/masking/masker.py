@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from modelmedic.masking import forms
+from modelmedic.masking import forms, hidden
 from modelmedic.masking.names import is_prompt, is_secret, is_secret_with
 from modelmedic.masking.rule import MASK
 from modelmedic.masking.table import Table
@@ -127,6 +127,13 @@ class Masker:
         return self.mask_json(part) if told is None else told
 
     def _masked(self, text: str) -> str:
+        masked, read = self._in_rounds(text), hidden.as_read(text)
+        if read == text:
+            return masked
+        masked_as_read = self._in_rounds(read)  # colours go only where they hid something
+        return masked if hidden.as_read(masked) == masked_as_read else masked_as_read
+
+    def _in_rounds(self, text: str) -> str:
         made = self._all_made()
         for _ in range(_MOST_ROUNDS):
             before = text

@@ -41,6 +41,15 @@ _IN_PROSE = re.compile(r"[A-Za-z] \Z")
 _A_PLACE = re.compile(r"[~/.]|[A-Za-z]:[\\/]|<home>")
 
 
+# What a password is called elsewhere; of a wireless network, too.
+_OTHER_WORDS = (
+    *("passwort", "kennwort", "contrase\u00f1a", "mot de passe", "senha", "wachtwoord"),
+    *("\u5bc6\u7801", "\u5bc6\u78bc", "\u53e3\u4ee4", "\u4ee4\u724c", "\u5bc6\u94a5"),
+    *("\u30d1\u30b9\u30ef\u30fc\u30c9", "\ube44\ubc00\ubc88\ud638"),
+    *("\u043f\u0430\u0440\u043e\u043b\u044c", "psk", "pre-shared key", "key content"),
+)
+
+
 def _set(found: re.Match[str]) -> str:
     """Mask the value of a secret's name; where it had marks, it keeps them."""
     name = _whole_name(found)
@@ -122,7 +131,46 @@ def _element(found: re.Match[str]) -> str:
     return f"{found[1]}{found[2]}{found[3]}{MASK}{found[5]}"
 
 
+def _secret_object(found: re.Match[str]) -> str:
+    """Mask the values of a Secret of Kubernetes, whatever they are called."""
+    if not _IS_SECRET_OBJECT.search(found.string):
+        return found[0]
+    return _VALUE_OF_LINE.sub(rf"\g<1>{MASK}", found[0])
+
+
+def _in_other_words(found: re.Match[str]) -> str:
+    value = found["v"] if found["v"] is not None else found["v2"]
+    mark = found["q"] or ""
+    is_open = not value.startswith(MASK) and not _code(value)
+    return f"{found['head']}{mark}{MASK}{mark}" if is_open else found[0]
+
+
+_IS_SECRET_OBJECT = re.compile(r"(?im)^[ \t-]{0,40}kind: ?Secret[ \t]*\r?$")
+_VALUE_OF_LINE = re.compile(r"(?m)^([ \t]+[\w.-]{1,200}: )(?!\*\*\*)[^\s]{1,8000}")
+
 RULES: tuple[Rule, ...] = (
+    Rule(
+        "Secret of Kubernetes",
+        ("data:",),
+        r"(?m)^(?P<indent>[ \t]{0,40})(?:data|stringData):[ \t]{0,8}\r?\n"
+        r"(?:(?P=indent)[ \t]{1,40}[\w.-]{1,200}: [^\r\n]{0,8000}(?:\r?\n|\Z)){1,200}",
+        _secret_object,
+    ),
+    Rule(
+        "password by another word",
+        _OTHER_WORDS,
+        rf"(?P<head>(?:{'|'.join(_OTHER_WORDS)})(?:{QUOTE})?[ \t]{{0,30}}[:=\uff1a][ \t]{{0,8}})"
+        rf"(?:{QUOTED}|(?P<v2>[^\s\"',;<\uff0c]{{4,400}}))",
+        _in_other_words,
+    ),
+    Rule(
+        "variable in a table",
+        WORDS,
+        r"(?m)^(?P<head>(?P<name>[A-Z][A-Z0-9]{0,40}_[A-Z0-9_]{2,60})[ ]{2,60})"
+        r"(?P<value>(?!\*\*\*|[=:|(])\S{4,4000})(?=[ \t]{0,200}\r?$)",
+        _at_line,
+        ignore_case=False,
+    ),
     Rule(
         "name and value of an entry",
         ("value",),

@@ -33,6 +33,27 @@ def _starting(name: str, starts: tuple[str, ...], tail: str, *, least_digit: boo
 
 RULES: tuple[Rule, ...] = (
     _starting("Hub", ("hf_", "api_org_"), r"[A-Za-z0-9]{8,}"),
+    Rule(
+        "token glued to a word",
+        ("hf_", "gh", "glpat-", "npm_", "r8_", "nvapi-", "sk-ant-", "wandb_v1_", "pypi-age"),
+        r"(?<=[A-Za-z0-9])(hf_|gh[pousr]_|github_pat_|glpat-|npm_|r8_|nvapi-|sk-ant-|wandb_v1_|"
+        r"pypi-AgE)(?=[\w-]{0,40}\d)(?=[\w-]{0,40}[A-Z])[\w-]{20,250}",
+        rf"\g<1>{MASK}",
+        ignore_case=False,
+    ),
+    Rule(
+        "W&B, behind its name",
+        ("wandb",),
+        r"(\bwandb\b(?:(?!commit|sha|rev|hash|blob|etag|wandb)[^\r\n]){0,160}?"
+        r"(?<![\w/=@.+-]))[0-9a-f]{40}(?![\w-])",
+        rf"\g<1>{MASK}",
+    ),
+    Rule(
+        "ModelScope, behind its name",
+        ("token",),
+        r"(\btoken(?: is)?[ :]{1,3}[\"'`]?)[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}(?!\w)",
+        rf"\g<1>{MASK}",
+    ),
     _starting("ModelScope", ("ms-",), r"[A-Za-z0-9_-]{12,}", least_digit=True),
     _starting("W&B", ("wandb_v1_",), r"\w{12,}"),
     _starting("Replicate, Civitai", ("r8_", "civitai_"), r"[A-Za-z0-9]{12,}", least_digit=True),
