@@ -10,6 +10,7 @@ import re
 import sys
 from pathlib import Path
 
+import bundle_support
 import pytest
 from fleet_support import DAY, NOW, Book, Fact, a_fact, a_fleet
 from test_report_html import words
@@ -254,6 +255,8 @@ def test_what_is_no_dashboard_is_not_touched(tmp_path):
         ):
             site.write(folder, PAGES)
         assert sorted(tmp_path.rglob("*")) == before
+    with pytest.raises(site.NotOurs, match="it is a link"):
+        site.write(tmp_path / "link", PAGES)
 
 
 def test_an_empty_folder_is_filled(tmp_path):
@@ -363,6 +366,22 @@ def test_an_empty_history_says_what_to_do_and_makes_nothing(state, capsys):
     assert cli.main(["dashboard"]) == 0
     assert "Next: modelmedic check" in capsys.readouterr().out
     assert list(state.iterdir()) == []
+
+
+def test_a_support_bundle_is_taken_in_as_the_history_does(state, tmp_path, capsys):
+    bundle_support.make_run(tmp_path / "sick")
+    (tmp_path / "gpu7.zip").write_bytes(bundle_support.make(tmp_path / "sick").data)
+    assert cli.main(["dashboard", "--import", str(tmp_path / "gpu7.zip")]) == 0
+    assert "1 new run, 0 known already." in capsys.readouterr().out
+    assert len(names_in(state / "dashboard")) == 3  # the mark, the index and the machine
+
+
+def test_what_was_refused_and_left_nothing_to_show_fails(state, tmp_path, capsys):
+    assert cli.main(["dashboard", "--import", str(tmp_path / "not there")]) == 1
+    told = capsys.readouterr()
+    assert "not taken" in told.err
+    assert "nothing to show" in told.out
+    assert not (state / "dashboard").exists()
 
 
 def test_a_damaged_history_is_said_and_fails(state, capsys):
