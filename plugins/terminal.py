@@ -58,10 +58,8 @@ class Terminal:
     """Writes the end of a run."""
 
     def __init__(self, found: Examination) -> None:
-        from modelmedic.masking import Masker
-
         self.examination = found
-        self._masker = Masker.of_this_machine().of_credentials()
+        self._made: list[Any] = []  # the masker, once something is masked
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """Write every finding that is not fine, causes first.
@@ -95,7 +93,9 @@ class Terminal:
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionstart(self, session: pytest.Session) -> None:
         """Mask credentials in whatever pytest and its plugins write; names and paths stay."""
-        writer, mask = session.config.get_terminal_writer(), self._masker.mask
+        if session.config.option.collectonly:
+            return  # a list of checks: nothing was looked at
+        writer, mask = session.config.get_terminal_writer(), self._masker().mask
         write = writer.write
 
         def masked(message: str, **options: Any) -> None:
@@ -103,8 +103,15 @@ class Terminal:
 
         setattr(writer, "write", masked)  # noqa: B010 - mypy knows it for a method
 
+    def _masker(self) -> Any:
+        if not self._made:
+            from modelmedic.masking import Masker
+
+            self._made.append(Masker.of_this_machine().of_credentials())
+        return self._made[0]
+
     def _masked(self, finding: Finding) -> Finding:
-        told = self._masker.mask_json(finding.to_json())
+        told = self._masker().mask_json(finding.to_json())
         tried = tuple(Attempt(**attempt) for attempt in told["attempts"])
         return Finding(**{**told, "attempts": tried})
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +14,7 @@ from history_support import BEGIN, OTHER, finding, inventory, record, rows, writ
 from support import CHECKOUT, child_env
 
 from modelmedic import cli
-from modelmedic.history import queries
+from modelmedic.history import database, queries
 from modelmedic.history.store import History
 
 EVIL = "<b>\x1b[2J\x1b]0;x\x07\n\u202egpj.exe" + "A" * 100_000
@@ -161,13 +163,30 @@ def test_names_of_this_machine_are_masked(state, history, monkeypatch):
     assert "abcdefghijklmnop" not in text
 
 
-def test_a_damaged_history_is_said_and_no_fault_of_the_command(state, history):
+def test_a_history_that_cannot_be_read_is_no_empty_one(state, history):
     state.mkdir()
     (state / "history.db").write_bytes(b"x" * 5000)
     (state / "history.db").chmod(0o600)
-    assert "cannot be used: file is not a database" in history()
+    text = history(code=1)
+    assert "cannot be used: file is not a database" in text
+    assert "No run is stored yet" not in text
     store(state, record())
     assert list(state.glob("history.db.aside-*"))
+
+
+@pytest.mark.parametrize("lock", ["EXCLUSIVE", "IMMEDIATE"])
+def test_nothing_is_called_forgotten_while_another_process_holds_the_lock(
+    state, history, monkeypatch, lock
+):
+    monkeypatch.setattr(database, "WAIT_SECONDS", 0.1)
+    store(state, record())
+    with contextlib.closing(sqlite3.connect(state / "history.db", isolation_level=None)) as other:
+        other.execute(f"PRAGMA locking_mode = {'EXCLUSIVE' if lock == 'EXCLUSIVE' else 'NORMAL'}")
+        other.execute(f"BEGIN {lock}")
+        text = history("forget", "--all", "--yes", code=1)
+    assert "database is locked" in text
+    assert "Forgotten" not in text
+    assert OTHER in history("--limit", "9" * 30)  # nothing is gone, and no number is too large
 
 
 @pytest.mark.once

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import zipfile
@@ -10,7 +11,7 @@ import pytest
 from history_support import OTHER, finding, inventory, record, rows, written
 from test_history_latest import LATEST
 
-from modelmedic.history import queries
+from modelmedic.history import importing, queries
 from modelmedic.history import rows as made
 from modelmedic.history.store import History
 from modelmedic.records import write_json
@@ -100,6 +101,15 @@ def test_older_runs_imported_after_newer_ones_leave_the_newest_word(tmp_path, hi
     assert (run_id, outcome, flaps) == (record(number=5)["run_id"], "failed", 1)
 
 
+def test_the_collector_of_python_is_on_again_afterwards(tmp_path, history, monkeypatch):
+    seen = []
+    monkeypatch.setattr(history, "store_rows", lambda *_: seen.append(gc.isenabled()) or 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        history.import_paths([written(tmp_path / "in", record())])
+    assert seen == [False]
+    assert gc.isenabled()
+
+
 def test_a_link_in_a_folder_is_not_followed_and_a_pipe_is_not_waited_for(tmp_path, history):
     folder = written(tmp_path / "in", record())
     outside = written(tmp_path / "out", record(number=9))
@@ -156,3 +166,13 @@ def test_a_killed_run_is_taken_with_what_it_left_and_replaced_by_its_end(tmp_pat
     assert history.import_paths([folder]).stored == 1
     assert rows(history, "SELECT count(*) FROM finding") == [(2,)]
     assert len(queries.runs(history)) == 1
+
+
+def test_large_records_are_not_stored_all_under_one_lock(tmp_path, history, monkeypatch):
+    monkeypatch.setattr(importing, "_MOST_FINDINGS", 3)
+    found = dict.fromkeys(("x.one", "x.two", "x.three"), "passed")
+    folder = written(tmp_path / "in", *(record(found, number=number) for number in range(4)))
+    told: list[str] = []
+    history.connection.set_trace_callback(told.append)
+    assert history.import_paths([folder]).stored == 4
+    assert told.count("BEGIN IMMEDIATE") >= 4

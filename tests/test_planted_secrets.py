@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from planted.clean import CLEAN
 from planted.corpus import planted
@@ -97,6 +97,8 @@ PIECES = [
 
 
 @given(st.lists(st.sampled_from(PIECES), max_size=14).map("".join))
+@example("prompt: hf_parameters")  # one rule leaves what another one knows
+@example("password=>Cookie: >/home/")
 def test_masking_twice_is_masking_once_whatever_the_pieces(text):
     once = PLAIN.mask(text)
     assert PLAIN.mask(once) == once

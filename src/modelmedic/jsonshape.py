@@ -48,17 +48,33 @@ def compiled(schema: Mapping[str, Any]) -> Judge:
 def _compiled(schema: Mapping[str, Any], root: Mapping[str, Any], made: dict[str, Judge]) -> Judge:
     if "$ref" in schema:
         return _named(schema["$ref"].rpartition("/")[2], root, made)
-    if schema.get("type") == "string" and set(schema) <= {"type", *ANNOTATIONS}:
-        return _is_text
     is_own = _own_judge(schema)
     if "items" in schema:
         return _list_judge(is_own, _compiled(schema["items"], root, made))
     others = schema.get("additionalProperties", True)
     if others is True and not {"properties", "required"} & set(schema):
         return is_own
-    parts = {key: _compiled(part, root, made) for key, part in schema.get("properties", {}).items()}
+    known: Mapping[str, Any] = schema.get("properties", {})
+    parts = {key: _compiled(part, root, made) for key, part in known.items()}
+    usual = {key: _usual(part, root) for key, part in known.items()}
     is_other = _compiled(others, root, made) if isinstance(others, dict) else _BOTH[others]
-    return _object_judge(is_own, parts, is_other, frozenset(schema.get("required", ())))
+    return _object_judge(is_own, parts, usual, is_other, frozenset(schema.get("required", ())))
+
+
+def _usual(schema: Mapping[str, Any], root: Mapping[str, Any]) -> frozenset[Any]:
+    """Return types, and words, of which every value fits; of others the judge has to say.
+
+    Most values are one of them, and the call of a judge for each would take twice the time.
+    """
+    if "$ref" in schema:
+        schema = root["$defs"][schema["$ref"].rpartition("/")[2]]
+    if not set(schema) <= {"type", "enum", *ANNOTATIONS} or "type" not in schema:
+        return frozenset()
+    if "enum" in schema:
+        return frozenset(word for word in schema["enum"] if isinstance(word, str))
+    kinds = schema["type"]
+    named = [kinds] if isinstance(kinds, str) else kinds
+    return frozenset(kind for name in named for kind in _TYPES[name])
 
 
 def _named(name: str, root: Mapping[str, Any], made: dict[str, Judge]) -> Judge:
@@ -77,7 +93,11 @@ def _list_judge(is_own: Judge, is_item: Judge) -> Judge:
 
 
 def _object_judge(
-    is_own: Judge, parts: Mapping[str, Judge], is_other: Judge, required: frozenset[str]
+    is_own: Judge,
+    parts: Mapping[str, Judge],
+    usual: Mapping[str, frozenset[Any]],
+    is_other: Judge,
+    required: frozenset[str],
 ) -> Judge:
     def judge(value: Any) -> bool:
         if not isinstance(value, dict):
@@ -85,11 +105,11 @@ def _object_judge(
         if not is_own(value) or not required <= value.keys():
             return False
         for key, part in value.items():
-            is_part = parts.get(key, is_other)
-            if is_part is _is_text:  # most are; a call for each would cost half as much again
-                if not isinstance(part, str):
-                    return False
-            elif not is_part(part):
+            kind = type(part)
+            fitting = usual.get(key, _NOTHING)
+            if kind in fitting or (kind is str and part in fitting):
+                continue
+            if not parts.get(key, is_other)(part):
                 return False
         return True
 
@@ -163,6 +183,9 @@ def _is(value: Any, kind: str) -> bool:
     if kind == "integer" and isinstance(value, float):
         return value.is_integer()  # as JSON Schema has it: 1.0 is an integer
     return isinstance(value, _TYPES[kind])
+
+
+_NOTHING: frozenset[Any] = frozenset()
 
 
 def _is_text(value: Any) -> bool:

@@ -20,6 +20,7 @@ CLEAN = (
     "CUDA_VISIBLE_DEVICES=0 PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True",
     "listening on 127.0.0.1:7860 and [::1]:7860; 0.0.0.0:8188 is open",
     "error: ModuleNotFoundError: No module named 'flash_attn' (line 12)",
+    "Closing pass: room.odd no longer holds. 9 passed, 1 healed",
     "uuid 123e4567-e89b-12d3-a456-426614174000 of the record",
     "modelmedic heal refetch-partial-shard; see docs/checks.md#weights-size",
 )

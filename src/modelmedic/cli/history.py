@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sqlite3
 import sys
 import time
 from collections.abc import Iterator
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from modelmedic.masking import Masker
 
 _SHOWN = 30  # runs in the list: a month of daily ones
+_MOST_SHOWN = 1_000_000  # ten times as many as are kept
 _MOST_LETTERS = 600  # of one line
 # What a run is asked for, the gravest first.
 _TOLD = {"failed": 0, "unknown": 1, "degraded": 2, "healed": 3, "blocked": 4}
@@ -78,7 +80,7 @@ def _list(options: argparse.Namespace) -> int:
 
     with _opened(is_read_only=True) as history:
         name = queries.find_machine(history, options.machine).name if options.machine else ""
-        found = queries.runs(history, limit=max(0, options.limit), machine=name)
+        found = queries.runs(history, limit=min(max(0, options.limit), _MOST_SHOWN), machine=name)
     if not found:
         _print("No run is stored yet. `modelmedic check` makes one.")
         return EXIT_OK
@@ -162,8 +164,6 @@ def _import(options: argparse.Namespace) -> int:
     from modelmedic.bundle import reading
 
     with _opened() as history:
-        if not history.is_kept:
-            return EXIT_FAILED
         paths = [path.absolute() for path in options.paths]
         done = history.import_paths(paths, read_bundle=reading.records)
     others = f", {done.others} other JSON files passed over" if done.others else ""
@@ -210,9 +210,17 @@ def _opened(*, is_read_only: bool = False) -> Iterator[History]:
     from modelmedic.history.store import History
 
     with History.open(rooms.state_dir(), is_read_only=is_read_only) as history:
+        if history.trouble and not history.is_kept:  # nothing can be told of it, or removed
+            raise CannotTell(history.trouble, next_step="docs/stored.md says what may be wrong.")
         if history.trouble:
             _print(history.trouble, stream=sys.stderr)
-        yield history
+        try:
+            yield history
+        except sqlite3.Error as error:
+            raise CannotTell(
+                f"The history cannot be read or written: {error}.",
+                next_step="See what it holds: modelmedic history",
+            ) from error
 
 
 def _difference_lines(found: Difference) -> Iterator[str]:

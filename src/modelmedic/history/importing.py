@@ -5,22 +5,26 @@ Every file is a stranger's: it is bounded, judged by the schema, and can overwri
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import os
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from modelmedic import runs
 from modelmedic.errors import ModelmedicError
-from modelmedic.history import rows
-from modelmedic.history.rows import Rows
+from modelmedic.history import reading, rows
+from modelmedic.history.reading import Read
 from modelmedic.records import NAME
 
 if TYPE_CHECKING:
     from modelmedic.history.store import History
 
-_BATCH = 32  # runs stored at once: others wait a tenth of a second for the lock
+# Runs and findings stored at once: others wait a tenth of a second for the lock, and what is read
+# ahead stays small, whatever a stranger's record holds.
+_BATCH, _MOST_FINDINGS = 32, 8_000
 # How much is written beside the file before it goes into it; each time waits for the disk.
 _PAGES_AT_ONCE, _PAGES_USUALLY = 16_384, 1000
 _MOST_FILES = 200_000
@@ -58,13 +62,6 @@ class _Count:
     others: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class _Read:
-    path: Path
-    rows: Rows
-    sha256: str
-
-
 def import_paths(
     history: History, paths: Iterable[Path], *, read_bundle: BundleReader | None = None
 ) -> Imported:
@@ -77,10 +74,23 @@ def import_paths(
     count = _Count()
     history.connection.execute(f"PRAGMA wal_autocheckpoint = {_PAGES_AT_ONCE}")
     try:
-        _import(history, _files(paths, refused), read_bundle, count, refused)
+        with _without_collector():
+            _import(history, _files(paths, refused), read_bundle, count, refused)
     finally:
         history.connection.execute(f"PRAGMA wal_autocheckpoint = {_PAGES_USUALLY}")
     return Imported(count.stored, count.known, tuple(refused), count.others)
+
+
+@contextlib.contextmanager
+def _without_collector() -> Iterator[None]:
+    """Keep Python from looking for cycles: a record has none, and the looks take a sixth of all."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def _import(
@@ -90,22 +100,25 @@ def _import(
     count: _Count,
     refused: list[Refused],
 ) -> None:
-    batch: list[_Read] = []
-    for path, is_named in files:
-        try:
-            batch += _read(path, read_bundle)
-        except ModelmedicError as error:
-            if is_named or path.name == NAME:
-                refused.append(Refused(path, str(error)))
-            else:
-                count.others += 1
-        if len(batch) >= _BATCH:
+    batch: list[Read] = []
+    for path, is_named, found in _each(files, read_bundle):
+        if not isinstance(found, ModelmedicError):
+            batch += found
+        elif is_named or path.name == NAME:
+            refused.append(Refused(path, str(found)))
+        else:
+            count.others += 1
+        if len(batch) >= _BATCH or _findings(batch) >= _MOST_FINDINGS:
             _store(history, batch, count, refused)
             batch = []
     _store(history, batch, count, refused)
 
 
-def _store(history: History, batch: list[_Read], count: _Count, refused: list[Refused]) -> None:
+def _findings(batch: list[Read]) -> int:
+    return sum(len(each.rows.findings) for each in batch)
+
+
+def _store(history: History, batch: list[Read], count: _Count, refused: list[Refused]) -> None:
     if not batch:
         return
     with history.writing():
@@ -119,13 +132,35 @@ def _store(history: History, batch: list[_Read], count: _Count, refused: list[Re
             count.known += not is_new
 
 
-def _read(path: Path, read_bundle: BundleReader | None) -> list[_Read]:
-    if read_bundle is not None and _is_zip(path):
+def _each(
+    files: Iterable[tuple[Path, bool]], read_bundle: BundleReader | None
+) -> Iterator[tuple[Path, bool, list[Read] | ModelmedicError]]:
+    """Yield each file with what it holds, or why it is refused; bundles come last."""
+    waiting: deque[tuple[Path, bool]] = deque()
+    bundles: list[tuple[Path, bool]] = []
+
+    def records() -> Iterator[Path]:
+        for path, is_named in files:
+            if read_bundle is not None and _is_zip(path):
+                bundles.append((path, is_named))
+            else:
+                waiting.append((path, is_named))
+                yield path
+
+    for found in reading.read_all(records()):
+        yield *waiting.popleft(), found if isinstance(found, ModelmedicError) else [found]
+    for path, is_named in bundles:
+        assert read_bundle is not None
+        yield path, is_named, _of_bundle(path, read_bundle)
+
+
+def _of_bundle(path: Path, read_bundle: BundleReader) -> list[Read] | ModelmedicError:
+    try:
         return [
-            _Read(path, rows.of(record), rows.content_hash(record)) for record in read_bundle(path)
+            Read(path, rows.of(record), rows.content_hash(record)) for record in read_bundle(path)
         ]
-    record, sha256 = runs.read_hashed(path)
-    return [_Read(path, rows.of(record), sha256)]
+    except ModelmedicError as error:
+        return error
 
 
 def _is_zip(path: Path) -> bool:

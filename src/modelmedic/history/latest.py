@@ -94,12 +94,13 @@ def _insert(
     """Take in a run that is older than another of its install."""
     install, check, run = key
     place = (install, *moment, check)
-    before = connection.execute(_BEFORE, place).fetchone()
-    after = connection.execute(_AFTER, place).fetchone()
     known = connection.execute(_ROW, (install, check)).fetchone()
+    # Where nothing is known, all runs would be looked through for nothing.
+    after = connection.execute(_AFTER, place).fetchone() if known else None
     if after is None or known is None:  # the newest that judged this check
         connection.execute(_NEWER, (install, check, run, outcome, moment[0]))
         return
+    before = connection.execute(_BEFORE, place).fetchone()
     turns = outcome != after["outcome"]
     if before is not None:
         turns += (before["outcome"] != outcome) - (before["outcome"] != after["outcome"])

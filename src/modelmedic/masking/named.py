@@ -37,6 +37,7 @@ _TYPE = re.compile(
     r"(?: \| \w+){0,3}\s{0,3}(?:=|,|\)|$)"
 )
 _FEW_DIGITS = re.compile(r"[\d_.,]{1,7}\Z")
+_IN_PROSE = re.compile(r"[A-Za-z] \Z")
 _A_PLACE = re.compile(r"[~/.]|[A-Za-z]:[\\/]|<home>")
 
 
@@ -70,6 +71,9 @@ def _is_code(name: str, found: re.Match[str]) -> bool:
         return True
     if quoted is not None:
         return bool(re.fullmatch(r"\$\{?\w+\}?|<[a-z][\w :-]*>|\{\{?[^{}]*\}\}?|%[sdr]", value))
+    before = found.string[max(0, found.start() - 2) : found.start()]
+    if name.lower() == "pass" and _IN_PROSE.match(before):
+        return ":" in found["between"]  # "Closing pass: it holds."
     if name.rpartition(".")[2] in {"PWD", "OLDPWD"} and _A_PLACE.match(value):
         return True
     if name.lower().endswith(("tokens", "pass", "auth", "cookies")) and _FEW_DIGITS.match(value):

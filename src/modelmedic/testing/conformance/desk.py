@@ -43,7 +43,11 @@ def hub() -> LoopbackHub:
     return demo_hub()
 
 
-_LEARNT = frozenset({"digests", "seals", "unfinished"})
+# What a run without --heal learns, and keeps in the state folder.
+_LEARNT = frozenset(
+    {"digests", "seals", "unfinished"}
+    | {"history.db", "history.db-wal", "history.db-shm", "pseudonyms.key"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +124,8 @@ class Desk:
     def everything(self) -> dict[str, Entry]:
         """Return all that a run without ``--heal`` must leave as it is.
 
-        What a run learns about files it keeps in the state folder: that is not looked at.
+        What a run learns about files, and that there was a run, it keeps in the state folder:
+        that is not looked at.
         """
         return {
             f"{name}/{path}" if path != "." else name: entry
