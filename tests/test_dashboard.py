@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import json
 import os
 import random
 import re
@@ -14,10 +13,9 @@ import pytest
 from fleet_support import DAY, NOW, Book, Fact, a_fact, a_fleet
 from test_report_html import words
 
-from modelmedic import cli, rooms
+from modelmedic import rooms
 from modelmedic.errors import ModelmedicError
 from modelmedic.fleet import site, survey
-from modelmedic.history.store import History
 from modelmedic.masking import Masker
 
 pytestmark = pytest.mark.once
@@ -254,6 +252,8 @@ def test_what_is_no_dashboard_is_not_touched(tmp_path):
         ):
             site.write(folder, PAGES)
         assert sorted(tmp_path.rglob("*")) == before
+    with pytest.raises(site.NotOurs, match="it is a link"):
+        site.write(tmp_path / "link", PAGES)
 
 
 def test_an_empty_folder_is_filled(tmp_path):
@@ -305,89 +305,6 @@ def test_what_a_killed_run_left_is_cleared_when_it_is_old_and_ours(tmp_path):
         os.utime(left, (left.stat().st_atime, left.stat().st_mtime - age))
     site.write(tmp_path / "site", PAGES)
     assert names_in(tmp_path) == [".site-0000000b.old", ".site-0000000c.old", "site"]
-
-
-# -- the command ---------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def state(tmp_path, monkeypatch) -> Path:
-    folder = tmp_path / "state"
-    folder.mkdir(mode=0o700)
-    monkeypatch.setenv("MODELMEDIC_STATE_DIR", str(folder))
-    return folder
-
-
-def a_report(number: int, outcome: str) -> dict:
-    from test_report_html import a_finding, a_record
-
-    record = a_record(
-        [a_finding("x.one", outcome, what="It broke.")], exit_code=int(outcome == "failed")
-    )
-    record["run_id"] = f"20260101-120000-{number:06x}"
-    record["environment"]["machine_id"] = f"machine:{number:010x}"
-    return record
-
-
-def test_the_command_takes_reports_in_and_writes_the_pages(state, tmp_path, capsys):
-    for number, outcome in enumerate(["failed", "passed", "passed"], 1):
-        folder = tmp_path / "reports" / str(number)
-        folder.mkdir(parents=True)
-        (folder / "report.json").write_text(json.dumps(a_report(number, outcome)))
-    (tmp_path / "reports" / "9").mkdir()
-    (tmp_path / "reports" / "9" / "report.json").write_text("{")
-    output = tmp_path / "site"
-    arguments = ["dashboard", "--output", str(output), "--import", str(tmp_path / "reports")]
-    assert cli.main(arguments) == 0, "sick machines are no failure of this command"
-    told = capsys.readouterr()
-    lines = told.out.splitlines()
-    assert lines[0] == "3 new runs, 0 known already."
-    assert re.fullmatch(
-        r"1 of 3 machines not well; 3 stopped reporting\. 4 pages, [\d.]+ KiB\.", lines[1]
-    )
-    assert lines[2:] == [str(output / "index.html")]
-    assert "not taken" in told.err
-    assert "It broke." in (output / "machine-0000000001.html").read_text(encoding="utf-8")
-    assert cli.main(arguments) == 0
-    assert "0 new runs, 3 known already." in capsys.readouterr().out
-
-
-def test_without_a_name_the_pages_lie_in_the_state_folder(state, capsys):
-    with History.open(state) as history:
-        history.store(a_report(1, "passed"))
-    assert cli.main(["dashboard", "--days", "7"]) == 0
-    assert capsys.readouterr().out.endswith(f"\n{state / 'dashboard' / 'index.html'}\n")
-
-
-def test_an_empty_history_says_what_to_do_and_makes_nothing(state, capsys):
-    assert cli.main(["dashboard"]) == 0
-    assert "Next: modelmedic check" in capsys.readouterr().out
-    assert list(state.iterdir()) == []
-
-
-def test_a_damaged_history_is_said_and_fails(state, capsys):
-    (state / "history.db").write_bytes(b"SQLite format 3\0" + bytes(5000))
-    (state / "history.db").chmod(0o600)
-    assert cli.main(["dashboard"]) == 1
-    assert "history.db" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("days", ["0", "367", "-1", "x", "1.5", "\u0663", "9" * 5000])
-def test_days_that_are_none_are_wrong_use(state, capsys, days):
-    with pytest.raises(SystemExit) as ended:
-        cli.main(["dashboard", f"--days={days}"])
-    assert ended.value.code == 4
-    assert "a number from 1 to 366" in capsys.readouterr().err
-
-
-def test_a_foreign_folder_is_refused_with_the_way_out(state, tmp_path, capsys):
-    with History.open(state) as history:
-        history.store(a_report(1, "passed"))
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "thesis.txt").write_text("x")
-    assert cli.main(["dashboard", "--output", str(tmp_path / "mine")]) == 1
-    assert "thesis.txt in it is none of a dashboard's files" in capsys.readouterr().err
-    assert names_in(tmp_path / "mine") == ["thesis.txt"]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="modes are POSIX's")

@@ -207,6 +207,17 @@ def test_a_killed_run_gets_the_last_word_on_each_check(tmp_path, record):
     assert jsonshape.first_fault(read, SCHEMA) is None
 
 
+def test_how_far_a_killed_run_came_is_told_by_its_checks_and_not_by_when_it_was_copied(
+    tmp_path, record
+):
+    stored(tmp_path, record | {"exit_code": None, "findings": [], "duration_seconds": 0.5})
+    first, second, third = record["findings"]
+    findings = [first | {"started": 1.5, "seconds": 2.25}, second | {"started": 1, "seconds": 1}]
+    findings.append(third | {"started": None, "seconds": None})
+    (tmp_path / "findings.jsonl").write_text("\n".join(map(json.dumps, findings)))
+    assert runs.read(tmp_path)["duration_seconds"] == 3.75
+
+
 def test_a_killed_run_without_its_growing_file_is_read(tmp_path, record):
     stored(tmp_path, record | {"exit_code": None})
     assert runs.read(tmp_path)["findings"] == record["findings"]

@@ -11,7 +11,7 @@ import secrets
 import shutil
 import stat
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn
@@ -174,9 +174,20 @@ def _add_unfinished(record: dict[str, Any], journal: Path, schema: dict[str, Any
     known = [finding for finding in record["findings"] if finding["check"] not in left]
     record["findings"] = [*known, *left.values()]
     with contextlib.suppress(OSError, ValueError):
-        began = time.strptime(record["started_at"], "%Y-%m-%dT%H:%M:%SZ")
-        spent = journal.stat().st_mtime - _seconds(began)
+        spent = _last_end(record["findings"]) or _written(record, journal)
         record["duration_seconds"] = max(record["duration_seconds"], round(spent, 3))
+
+
+def _last_end(findings: Iterable[Mapping[str, Any]]) -> float:
+    """Return when the last check ended, in seconds after the run began; 0: none says when."""
+    ends = ((finding.get("started") or 0) + (finding.get("seconds") or 0) for finding in findings)
+    return max(ends, default=0)
+
+
+def _written(record: Mapping[str, Any], journal: Path) -> float:
+    """Return when an older version wrote last; of a copied file it is when it was copied."""
+    began = time.strptime(record["started_at"], "%Y-%m-%dT%H:%M:%SZ")
+    return journal.stat().st_mtime - _seconds(began)
 
 
 def _seconds(moment: time.struct_time) -> float:

@@ -38,7 +38,7 @@ def add(commands: Commands) -> None:
     )
     parser.add_argument(
         "--import", type=Path, nargs="+", action="extend", metavar="FILE|DIR", dest="imported",
-        default=[], help="take in reports first, as modelmedic history import does",
+        default=[], help="take in reports or bundles first, as modelmedic history import does",
     )  # fmt: skip
     parser.add_argument(
         "--labels", action="store_true", help="show the names that you gave your machines"
@@ -62,10 +62,12 @@ def _dashboard(options: argparse.Namespace) -> int:
     state = rooms.state_dir()
     try:
         with _opened(state, is_read_only=not options.imported) as history:
-            if options.imported:
-                _import(history, options.imported)
+            is_refused = bool(options.imported) and not _import(history, options.imported)
             if history.trouble:
                 print(history.trouble, file=sys.stderr)
+            if not _is_any(history):
+                print(_NOTHING)
+                return EXIT_FAILED if history.trouble or is_refused else EXIT_OK
             return _write(history, options)
     except sqlite3.Error as error:
         raise ModelmedicError(
@@ -84,15 +86,24 @@ def _opened(state: Path, *, is_read_only: bool) -> History:
     return History.open(state)
 
 
-def _import(history: History, paths: list[Path]) -> None:
+def _import(history: History, paths: list[Path]) -> bool:
+    """Take in reports and bundles; return whether none was refused."""
+    from modelmedic.bundle import reading
     from modelmedic.text import counted, printable
 
-    found = history.import_paths([path.expanduser().absolute() for path in paths])
+    found = history.import_paths(
+        [path.expanduser().absolute() for path in paths], read_bundle=reading.records
+    )
     for each in found.refused[:20]:
         print(f"not taken: {printable(each.path)}: {each.why}", file=sys.stderr)
     if len(found.refused) > 20:  # noqa: PLR2004 - a screen of them
         print(f"and {len(found.refused) - 20} more were not taken.", file=sys.stderr)
     print(f"{counted(found.stored, 'new run')}, {found.known} known already.")
+    return not found.refused
+
+
+def _is_any(history: History) -> bool:
+    return history.connection.execute("SELECT 1 FROM run LIMIT 1").fetchone() is not None
 
 
 def _write(history: History, options: argparse.Namespace) -> int:
@@ -100,9 +111,6 @@ def _write(history: History, options: argparse.Namespace) -> int:
     from modelmedic.masking import Masker
     from modelmedic.text import counted, printable, size
 
-    if history.connection.execute("SELECT 1 FROM run LIMIT 1").fetchone() is None:
-        print(_NOTHING)
-        return EXIT_FAILED if history.trouble else EXIT_OK
     history.connection.execute("BEGIN")  # one view of it, whatever a monitor writes meanwhile
     found = survey.survey(history.connection, now=history.clock(), days=options.days)
     room = rooms.load("reports", "dashboard")

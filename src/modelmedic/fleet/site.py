@@ -114,7 +114,9 @@ def _refuse_others(folder: Path) -> None:
     """Pass where nothing lies, or an empty folder, or a dashboard and nothing else."""
     if not os.path.lexists(folder):
         return
-    if folder.is_symlink() or not folder.is_dir():
+    if folder.is_symlink():
+        _refuse(folder, "it is a link")
+    if not folder.is_dir():
         _refuse(folder, "it is no folder")
     if other := next(_others(folder), None):
         _refuse(folder, f"{printable(other)} in it is none of a dashboard's files")
