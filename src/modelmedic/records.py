@@ -256,11 +256,11 @@ def _clean(value: Any, mask: Callable[[str], str]) -> Any:
 
     A key that names a secret or a prompt masks its value, whatever that looks like.
     """
-    from modelmedic.masking.masker import told_by_key as by_key
-
     if isinstance(value, str):
         return _SURROGATES.sub(lambda match: f"\\u{ord(match[0]):04x}", mask(value))
     if isinstance(value, dict):
+        from modelmedic.masking.masker import told_by_key as by_key
+
         return {
             _clean(str(key), mask): _clean(
                 part if (told := by_key(key, part)) is None else told, mask

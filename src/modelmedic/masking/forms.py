@@ -8,7 +8,6 @@ import re
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from urllib.parse import quote, quote_plus
-from xml.sax.saxutils import escape
 
 _LEAST_LETTERS = 6  # of a form: base64 of a short value is a part of any word
 _LEAST_WRAPPED = 12  # letters of a secret that is looked for across the ends of lines
@@ -36,8 +35,10 @@ def _forms(secret: str) -> Iterator[str]:
     once = json.dumps(secret)[1:-1]
     yield from (once, json.dumps(once)[1:-1], once.replace("/", "\\/"))
     yield from (json.dumps(secret, ensure_ascii=False)[1:-1], repr(secret)[1:-1])
-    yield from (escape(secret), escape(secret, {'"': "&quot;", "'": "&#x27;"}))
-    yield escape(secret, {'"': "&#34;", "'": "&#39;"})
+    in_xml = secret.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    yield in_xml
+    yield in_xml.replace('"', "&quot;").replace("'", "&#x27;")
+    yield in_xml.replace('"', "&#34;").replace("'", "&#39;")
     yield from (data.hex(), data.hex().upper())
     for bytes_ in (data, secret.encode("utf-16-le", "surrogatepass")):
         for text in _in_base64(bytes_):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Callable
 
@@ -164,6 +163,8 @@ def _mac(value: str, stand: Stand) -> str:
 
 def _ip4(found: re.Match[str], stand: Stand) -> str:
     """Return what stands for an address; this machine itself and versions stay."""
+    import ipaddress  # for what leaves the machine only
+
     try:
         address = ipaddress.IPv4Address(found[0])
     except ValueError:

@@ -100,7 +100,9 @@ class Masker:
         known = self._memo.get(text)
         if known is None:
             known = self._masked(text)
-            if len(text) <= _MAX_MEMO_LETTERS and len(self._memo) < _MAX_MEMO:
+            if len(text) <= _MAX_MEMO_LETTERS:
+                if len(self._memo) >= _MAX_MEMO:
+                    self._memo.clear()  # what is said again is said soon
                 self._memo[text] = known
         return known
 
