@@ -115,6 +115,8 @@ LONG = {
     "parameters": "parameters:", "cookies": "cookie:", "options": "--token", "homes": "/home/",
     "numbers": "1.2.3.4.", "colons": "ab:", "mails": "a@", "elements": "<password>",
     "entries": "name: x_token value", "netrc": "login x ", "query": "?sig=", "steps": "steps:",
+    "beginnings of tokens": "hf_", "objects": "data:\n a: b\n", "colours": "\x1b[1m", "zero bytes": "a\0",
+    "W&B": "wandb a ",
 }  # fmt: skip
 
 

@@ -42,6 +42,7 @@ _GLUED = re.compile(
     r"(?<=[A-Za-z0-9])(?:hf_[A-Za-z0-9]{34}|gh[pousr]_[A-Za-z0-9]{36}|npm_[A-Za-z0-9]{36})"
     r"(?![A-Za-z0-9])"
 )
+_MOST_TOKEN = 1000  # letters by which a word is judged to be a token
 _MASKED_TAIL = "***"
 _UPPER_ONLY = frozenset({"AWS"})
 
@@ -110,7 +111,7 @@ def _kind_of(word: str, at: int) -> str:
     for prefix, least, whose in _BY_LETTER.get(word[at], ()):
         if not word.startswith(prefix, at) or len(word) - at < least:
             continue
-        rest = word[at + len(prefix) :]
+        rest = word[at + len(prefix) : at + len(prefix) + _MOST_TOKEN]
         if whose in _UPPER_ONLY and not (rest.isupper() and rest.isalnum()):
             continue
         if not any(letter.isdigit() or letter.isupper() for letter in rest):

@@ -133,7 +133,9 @@ def _element(found: re.Match[str]) -> str:
 
 def _secret_object(found: re.Match[str]) -> str:
     """Mask the values of a Secret of Kubernetes, whatever they are called."""
-    if not _IS_SECRET_OBJECT.search(found.string):
+    begins = max(0, found.start() - _MOST_AROUND)
+    around = found.string[begins : found.end() + _MOST_AROUND]
+    if not _IS_SECRET_OBJECT.search(around):
         return found[0]
     return _VALUE_OF_LINE.sub(rf"\g<1>{MASK}", found[0])
 
@@ -145,6 +147,7 @@ def _in_other_words(found: re.Match[str]) -> str:
     return f"{found['head']}{mark}{MASK}{mark}" if is_open else found[0]
 
 
+_MOST_AROUND = 2000  # letters between the data of an object and its kind
 _IS_SECRET_OBJECT = re.compile(r"(?im)^[ \t-]{0,40}kind: ?Secret[ \t]*\r?$")
 _VALUE_OF_LINE = re.compile(r"(?m)^([ \t]+[\w.-]{1,200}: )(?!\*\*\*)[^\s]{1,8000}")
 
