@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import queue
-import subprocess
 import sys
 import threading
 from collections import deque
@@ -92,9 +91,7 @@ class _Helper:
 
     def __init__(self) -> None:
         package = str(Path(__file__).resolve().parents[2])
-        self._process: subprocess.Popen[bytes] = commands.begin(
-            [sys.executable, "-I", "-c", _PROGRAM, package]
-        )
+        self._process = commands.begin([sys.executable, "-I", "-c", _PROGRAM, package])
         self._answers: queue.Queue[bytes] = queue.Queue(_WAITING)
         self._is_closed = threading.Event()
         self._thread = threading.Thread(target=self._take, daemon=True)
