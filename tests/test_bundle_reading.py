@@ -224,7 +224,10 @@ def test_two_runs_are_compared(tmp_path):
         "  model/a: 100 bytes (100 bytes) -> 7 bytes (7 bytes)",
         "  model/b: 5 bytes (5 bytes) -> (none)",
     ]
-    assert next(differing.lines(before, before)) == "The same machine: machine:0123456789."
+    assert list(differing.lines(before, before)) == [
+        "The same machine: machine:0123456789.",
+        "Nothing else differs.",
+    ]
 
 
 def test_two_bundles_and_a_run_are_compared_by_the_command(tmp_path, capsys):

@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from support import CHECKOUT, child_env
+from support import CHECKOUT, child_env, make_context
 
 from modelmedic import __version__
 
@@ -174,3 +174,17 @@ def test_a_report_that_is_none(modelmedic):
     assert "nowhere" in done.stderr
     (modelmedic.cwd / "report.json").write_text('{"schema": 99}')
     assert modelmedic("report", "report.json").returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("command", "options", "typed"),
+    [
+        ("modelmedic plan --profile=demo", ("--heal", "--allow=costly"), "modelmedic heal --profile=demo --allow=costly"),
+        ("modelmedic plan", ("--heal",), "modelmedic heal"),
+        ("modelmedic plan --profile=demo", ("--deep",), "modelmedic plan --profile=demo --deep"),
+        ("modelmedic check --profile=demo", ("--heal",), "modelmedic check --profile=demo --heal"),
+    ],
+)  # fmt: skip
+def test_who_planned_is_told_to_heal(tmp_path, command, options, typed):
+    context = make_context(tmp_path, command=command)
+    assert context.run_command(*options) == typed

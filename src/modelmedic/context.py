@@ -12,6 +12,7 @@ OWN_FOLDER = (
     ".modelmedic"  # lock, kept files and parts of a repair inside an install; scans skip it
 )
 SCRATCH_PREFIX = ".modelmedic-probe-"  # the only thing a check may create, and it removes it
+_PLAN = "modelmedic plan "
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,4 +89,9 @@ class Context:
 
     def run_command(self, *options: str) -> str:
         """Return the command that repeats this run with more options, ready to be typed."""
-        return " ".join([self.command, *options])
+        command, more = self.command, list(options)
+        # It would work, but nobody believes that `plan` repairs.
+        if f"{command} ".startswith(_PLAN) and "--heal" in more:
+            command = f"modelmedic heal {command[len(_PLAN) :]}".rstrip()
+            more.remove("--heal")
+        return " ".join([command, *more])

@@ -18,6 +18,11 @@ _SWITCHES = ("is_deep", "is_offline", "is_partial")
 def lines(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:
     """Yield what differs between two run records, each word of them printable."""
     yield _machines(before, after)
+    found = list(_differences(before, after))
+    yield from found or ["Nothing else differs."]
+
+
+def _differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:
     outcomes = _outcomes(before, after)
     yield from _section("outcome differs", "outcomes differ", outcomes)
     yield from _section("difference of the runs", "differences of the runs", _runs(before, after))
