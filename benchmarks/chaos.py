@@ -121,7 +121,7 @@ class Chaos:
         self._require(place.false_claims(), place, where, ended)
         left = place.temporary()
         if ended.code < 0:
-            self.left_by_killed += len(left)
+            self.left_by_killed += len(left) + len(place.scratch())
         elif not drawn.limit:
             self._require((f"temporary {name} is left" for name in left), place, where, ended)
         if ended.is_late:
@@ -262,8 +262,8 @@ def _figures(chaos: Chaos) -> int:
         print(f"{title}: {', '.join(f'{n} {what}' for what, n in sorted(counter.items()))}")
     print(
         f"{chaos.cycles} cycles, {chaos.calms} times calm; {chaos.healed} findings healed, "
-        f"{chaos.refused} recoveries refused; {chaos.left_by_killed} temporary names that killed "
-        f"programs left; {len(CANARIES)} files of a person in each install"
+        f"{chaos.refused} recoveries refused; {chaos.left_by_killed} temporary and scratch names "
+        f"that killed programs left; {len(CANARIES)} files of a person in each install"
     )
     print(chaos.resident.told())
     for sentence in chaos.broken[:20]:

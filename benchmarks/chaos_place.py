@@ -129,6 +129,16 @@ class Place:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
         return [path.name for path in found]
 
+    def scratch(self) -> list[str]:
+        """Return the scratch folders in the install, and remove them.
+
+        A run that was killed cannot remove its own: the check `install.scratch` names it.
+        """
+        found = list(self.root.glob(".modelmedic-probe-*"))
+        for path in found:
+            shutil.rmtree(path)
+        return [path.name for path in found]
+
     def leftovers(self) -> Iterator[str]:
         """Yield what only a run at work has: scratch, parts, locks and open journals."""
         for path in self.root.rglob("*"):

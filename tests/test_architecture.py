@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from support import CHECKOUT
 
+pytestmark = pytest.mark.once  # it reads texts, which are the same on every Python
+
 SRC = CHECKOUT / "src"
 ROOMS = ("checks", "recoveries", "plugins", "reports", "profiles")
 MAX_LINES = 400

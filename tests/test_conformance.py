@@ -11,8 +11,10 @@ from modelmedic.testing.conformance import conformance, missing
 # They are carried out by the operation of others that run always; minutes each, by -m full.
 FULL_ONLY = frozenset(
     {
+        "fall_back_to_consistent_set",
         "install_from_alternative_index",
         "install_from_wheelhouse",
+        "install_missing_package",
         "recreate_environment",
         "settle_duplicates",
     }

@@ -16,6 +16,8 @@ from modelmedic.findings import Outcome
 from modelmedic.healing.registry import FAMILIES
 from modelmedic.operations.kinds import KINDS
 
+pytestmark = pytest.mark.once  # it reads texts, which are the same on every Python
+
 DOCS = CHECKOUT / "docs"
 PAGES = [CHECKOUT / "README.md", CHECKOUT / "CHANGELOG.md", *sorted(DOCS.glob("*.md"))]
 ALL_TEXT = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)

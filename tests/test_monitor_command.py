@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 import psutil
 import pytest
 from monitor_support import child, is_gone, issue, until
-from support import child_env
+from support import CHECKOUT, child_env
 
 from modelmedic.cli import monitor as face
 from modelmedic.monitor import answers, telling
@@ -25,8 +25,8 @@ QUICK = ["--interval", "0.1"]
 
 def command(tmp_path, *arguments):
     argv = [sys.executable, "-m", "modelmedic", "monitor", *arguments]
-    env = child_env(MODELMEDIC_STATE_DIR=str(tmp_path / "state"))
-    return argv, env
+    source = str(CHECKOUT / "src")  # it may not be installed
+    return argv, child_env(PYTHONPATH=source, MODELMEDIC_STATE_DIR=str(tmp_path / "state"))
 
 
 def run(tmp_path, *arguments, **options):
@@ -52,6 +52,7 @@ def begun(tmp_path, *arguments):
 
 def test_once_prints_one_report(tmp_path):
     done = run(tmp_path, "--once", "--json", "--install-dir", str(tmp_path))
+    assert done.stdout, (done.returncode, done.stderr)
     report = json.loads(done.stdout)
     assert report["schema"] == "modelmedic-health-1"
     assert report["readings"]["memory.available_bytes"] > 0

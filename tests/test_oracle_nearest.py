@@ -79,6 +79,7 @@ def test_what_is_right_or_only_doubtful_is_not_changed(triple):
     assert oracle.nearest(triple.machine, triple.stack, triple.requirements) is None
 
 
+@pytest.mark.once
 @settings(deadline=None, max_examples=150, derandomize=True)
 @given(
     build=st.sampled_from(TORCHES),

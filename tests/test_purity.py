@@ -165,7 +165,11 @@ def assert_pure(run):
     [
         ("wan2.2-ti2v-5b", ()),
         ("wan2.2-ti2v-5b", ("--stage=installed",)),
-        ("wan2.2-ti2v-5b", ("--heal=plan", "--stage=installed", "--allow=costly")),
+        pytest.param(
+            "wan2.2-ti2v-5b",
+            ("--heal=plan", "--stage=installed", "--allow=costly"),
+            marks=pytest.mark.once,
+        ),
         ("demo", ("--stage=installed", "--deep")),
         ("demo", ("-n2",)),
     ],

@@ -81,7 +81,7 @@ def test_a_reading_that_hangs_or_fails_is_not_waited_for():
         assert log.stop() == {}
     finally:
         ending.set()
-        log._thread.join(30)
+        assert log._done.wait(30)
 
 
 def test_this_machine_is_read(tmp_path):

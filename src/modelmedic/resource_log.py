@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import threading
 import time
@@ -72,17 +73,22 @@ class ResourceLog:
             "disk_free": Series("Disk free at the install", "bytes"),
             "network": Series("Network received", "bytes/s", is_rate=True),
         }
-        self._thread = threading.Thread(target=self._work, name="resource-log", daemon=True)
+        self._done = threading.Event()
+        self._done.set()
 
     def start(self) -> None:
-        """Begin to read."""
-        self._thread.start()
+        """Begin to read; where no thread can be had there are no charts."""
+        # Not `threading`: its start waits for ever where the new thread finds no memory.
+        self._done.clear()
+        try:
+            _thread.start_new_thread(self._work, ())
+        except (RuntimeError, MemoryError):
+            self._done.set()
 
     def stop(self) -> dict[str, dict[str, Any]]:
         """End, and return the series that have at least two points, for the run record."""
         self._ending.set()
-        if self._thread.is_alive():
-            self._thread.join(_PATIENCE_SECONDS)
+        self._done.wait(_PATIENCE_SECONDS)
         with self._lock:
             return {
                 key: series.to_json()
@@ -101,10 +107,13 @@ class ResourceLog:
                     series.halve()
 
     def _work(self) -> None:
-        while not self._ending.wait(self.interval_seconds):
-            read = self._read = self._read or Machine(self._disk).read
-            with contextlib.suppress(Exception):  # a chart is not worth a run
-                self.add(time.monotonic() + self._offset, read())
+        try:
+            while not self._ending.wait(self.interval_seconds):
+                read = self._read = self._read or Machine(self._disk).read
+                with contextlib.suppress(Exception):  # a chart is not worth a run
+                    self.add(time.monotonic() + self._offset, read())
+        finally:
+            self._done.set()
 
 
 class Machine:

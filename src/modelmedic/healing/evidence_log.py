@@ -193,7 +193,8 @@ class EvidenceLog:
         except FileNotFoundError:
             return b""
         with os.fdopen(handle, "rb") as stream:
-            return stream.read(_READ_BYTES)
+            # Not more than there is: Python takes the memory for all that is asked for.
+            return stream.read(min(os.fstat(handle).st_size, _READ_BYTES))
 
     def _open(self, flags: int) -> int:
         """Open the file without following a link or waiting for a pipe.
