@@ -36,12 +36,17 @@ def run(tmp_path, *arguments, **options):
     )
 
 
+def _hears_ctrl_c():
+    """Whoever runs the tests in the background may ignore it, and what is ignored stays so."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @contextmanager
 def begun(tmp_path, *arguments):
     argv, env = command(tmp_path, *arguments)
     with subprocess.Popen(
         argv, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        start_new_session=True,
+        start_new_session=True, preexec_fn=_hears_ctrl_c if os.name == "posix" else None,  # noqa: PLW1509
     ) as process:  # fmt: skip
         try:
             yield process
