@@ -180,6 +180,7 @@ def test_a_helper_that_answers_nonsense_is_no_harm():
     made = prober("/a", code=code)
     try:
         steps(made, lambda _seen: "/a" in made.blind)
+        assert made.blind["/a"]
     finally:
         made.close()
 
@@ -224,7 +225,9 @@ def test_a_folder_that_may_not_be_read_is_said(tmp_path):
     (tmp_path / "shut").chmod(0)
     look = Disks((str(tmp_path / "shut" / "in"),), 0.1)
     try:
-        until(lambda: look.read(time.monotonic()) or look.blind)
+        told = until(lambda: [*look.read(time.monotonic()), *look.blind])
+        # By the disk of the nearest folder that may be read, or by why not; never silently.
+        assert any("disk.free_bytes[" in each or str(tmp_path) in each for each in told), told
     finally:
         look.prober.close()
         (tmp_path / "shut").chmod(0o700)

@@ -11,7 +11,7 @@ import pytest
 from room_support import SEVEN, Room
 from test_records import SCHEMA
 
-from modelmedic import rooms
+from modelmedic import resource_log, rooms
 from modelmedic.resource_log import MOST_POINTS, Machine, ResourceLog
 
 VALUES = {"cpu": 50.0, "memory": 10.0, "disk_free": 5.0, "network": 1.0}
@@ -131,3 +131,13 @@ def test_a_run_on_two_workers_records_times_and_the_machine(tmp_path):
     assert 1 <= at[0] < at[-1] <= record["duration_seconds"]
     assert "room.slow" in run.page.partition('<h2 id="mm-time">')[2].partition("</table>")[0]
     assert "Memory in use" in run.page.partition('<h2 id="mm-machine">')[2]
+
+
+def test_where_no_thread_can_be_had_there_are_no_charts_and_the_run_goes_on(monkeypatch):
+    def refuse(*_args):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(resource_log._thread, "start_new_thread", refuse)
+    log = ResourceLog(0.0, None)
+    log.start()
+    assert log.stop() == {}
